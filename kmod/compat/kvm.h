@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What differs in KVM's own structures between the supported kernels. */
+#ifndef KVMFORK_COMPAT_KVM_H
+#define KVMFORK_COMPAT_KVM_H
+
+#include <linux/kvm_host.h>
+#include <linux/version.h>
+
+/* 6.8: the number of address spaces (normal and SMM) became a constant. */
+#ifndef KVM_MAX_NR_ADDRESS_SPACES
+#define KVM_MAX_NR_ADDRESS_SPACES	KVM_ADDRESS_SPACE_NUM
+#endif
+
+/* 6.8: VM types. Before, there was one. */
+static inline unsigned long compat_kvm_type(struct kvm *kvm)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	return kvm->arch.vm_type;
+#else
+	return 0;
+#endif
+}
+
+/* 6.16: four booleans became one mask. */
+static inline u64 compat_kvm_disabled_exits(struct kvm *kvm)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	return kvm->arch.disabled_exits;
+#else
+	return (kvm->arch.mwait_in_guest ? KVM_X86_DISABLE_EXITS_MWAIT : 0) |
+	       (kvm->arch.hlt_in_guest ? KVM_X86_DISABLE_EXITS_HLT : 0) |
+	       (kvm->arch.pause_in_guest ? KVM_X86_DISABLE_EXITS_PAUSE : 0) |
+	       (kvm->arch.cstate_in_guest ? KVM_X86_DISABLE_EXITS_CSTATE : 0);
+#endif
+}
+
+static inline u64 compat_kvm_x2apic_api(struct kvm *kvm)
+{
+	u64 flags = 0;
+
+	if (kvm->arch.x2apic_format)
+		flags |= KVM_X2APIC_API_USE_32BIT_IDS;
+	if (kvm->arch.x2apic_broadcast_quirk_disabled)
+		flags |= KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
+#ifdef KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST
+	if (kvm->arch.suppress_eoi_broadcast_mode ==
+	    KVM_SUPPRESS_EOI_BROADCAST_ENABLED)
+		flags |= KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST;
+	if (kvm->arch.suppress_eoi_broadcast_mode ==
+	    KVM_SUPPRESS_EOI_BROADCAST_DISABLED)
+		flags |= KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST;
+#endif
+	return flags;
+}
+
+/* 6.10: the frequency of the APIC bus can be chosen; before it was 1 GHz. */
+static inline u64 compat_kvm_apic_bus_cycle_ns(struct kvm *kvm)
+{
+#ifdef KVM_CAP_X86_APIC_BUS_CYCLES_NS
+	return kvm->arch.apic_bus_cycle_ns;
+#else
+	return 1;
+#endif
+}
+
+#ifndef KVM_CAP_X86_APIC_BUS_CYCLES_NS
+#define KVM_CAP_X86_APIC_BUS_CYCLES_NS	237
+#endif
+
+/* 7.x: part of struct kvm_xen, and only there when Xen support is built in. */
+static inline bool compat_kvm_is_xen(struct kvm *kvm)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef CONFIG_KVM_XEN
+	return kvm->arch.xen.hvm_config.flags || kvm->arch.xen.hvm_config.msr;
+#else
+	return false;
+#endif
+#else
+	return kvm->arch.xen_hvm_config.flags || kvm->arch.xen_hvm_config.msr;
+#endif
+}
+
+/* 6.12: renamed for the kernel side, since user space may change it any time. */
+static inline u8 *compat_kvm_run_immediate_exit(struct kvm_run *run)
+{
+#ifdef HINT_UNSAFE_IN_KVM
+	return &run->immediate_exit__unsafe;
+#else
+	return &run->immediate_exit;
+#endif
+}
+
+#endif

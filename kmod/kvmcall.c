@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Calling KVM the way user space does. See kvmcall.h. */
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/kvm_host.h>
+#include <linux/mman.h>
+#include <linux/mm.h>
+#include <linux/security.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "kvmcall.h"
+
+/* What f_op KVM's files have. Set once, at load. */
+static const struct file_operations *kvm_dev_fops;
+static const struct file_operations *kvm_vm_fops;
+static const struct file_operations *kvm_vcpu_fops;
+
+struct kvm_msr_list *kvmfork_msr_list;
+
+int kvmfork_scratch_get(struct kvmfork_scratch *scratch)
+{
+	unsigned long addr;
+
+	addr = vm_mmap(NULL, 0, KVMFORK_SCRATCH_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	if (IS_ERR_VALUE(addr))
+		return (long)addr;
+	scratch->addr = addr;
+	return 0;
+}
+
+void kvmfork_scratch_put(struct kvmfork_scratch *scratch)
+{
+	vm_munmap(scratch->addr, KVMFORK_SCRATCH_SIZE);
+}
+
+bool kvmfork_file_is_kvm_dev(struct file *file)
+{
+	return file->f_op == kvm_dev_fops;
+}
+
+struct kvm *kvmfork_file_to_kvm(struct file *file)
+{
+	return file->f_op == kvm_vm_fops ? file->private_data : NULL;
+}
+
+struct kvm_vcpu *kvmfork_file_to_vcpu(struct file *file)
+{
+	return file->f_op == kvm_vcpu_fops ? file->private_data : NULL;
+}
+
+long kvmfork_kvm_call(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	int ret = security_file_ioctl(file, cmd, arg);
+
+	return ret ?: file->f_op->unlocked_ioctl(file, cmd, arg);
+}
+
+long kvmfork_kvm_set(struct kvmfork_scratch *scratch, struct file *file,
+		     unsigned int cmd, const void *data, size_t size)
+{
+	if (WARN_ON_ONCE(size > KVMFORK_SCRATCH_SIZE))
+		return -E2BIG;
+	if (copy_to_user((void __user *)scratch->addr, data, size))
+		return -EFAULT;
+	return kvmfork_kvm_call(file, cmd, scratch->addr);
+}
+
+long kvmfork_kvm_get(struct kvmfork_scratch *scratch, struct file *file,
+		     unsigned int cmd, void *data, size_t size)
+{
+	long ret;
+
+	if (WARN_ON_ONCE(size > KVMFORK_SCRATCH_SIZE))
+		return -E2BIG;
+	ret = kvmfork_kvm_call(file, cmd, scratch->addr);
+	if (ret >= 0 && copy_from_user(data, (void __user *)scratch->addr, size))
+		return -EFAULT;
+	return ret;
+}
+
+long kvmfork_kvm_exchange(struct kvmfork_scratch *scratch, struct file *file,
+			  unsigned int cmd, void *data, size_t size)
+{
+	if (WARN_ON_ONCE(size > KVMFORK_SCRATCH_SIZE))
+		return -E2BIG;
+	if (copy_to_user((void __user *)scratch->addr, data, size))
+		return -EFAULT;
+	return kvmfork_kvm_get(scratch, file, cmd, data, size);
+}
+
+/*
+ * Take over the file that KVM put into the caller's table. Another thread may
+ * have closed or replaced that fd: the caller checks what it got.
+ */
+static struct file *kvmfork_take_fd(long fd)
+{
+	struct file *file;
+
+	if (fd < 0)
+		return ERR_PTR(fd);
+	file = fget(fd);
+	if (!file)
+		return ERR_PTR(-EBADF);
+	close_fd(fd);
+	return file;
+}
+
+struct file *kvmfork_kvm_create_vm(struct file *file, unsigned long type)
+{
+	struct file *vm;
+	struct kvm *kvm;
+
+	vm = kvmfork_take_fd(kvmfork_kvm_call(file, KVM_CREATE_VM, type));
+	if (IS_ERR(vm))
+		return vm;
+	kvm = kvm_vm_fops ? kvmfork_file_to_kvm(vm) : vm->private_data;
+	if (kvm && kvm->mm == current->mm && !kvm->created_vcpus)
+		return vm;
+	fput(vm);
+	return ERR_PTR(-EBADF);
+}
+
+struct file *kvmfork_kvm_create_vcpu(struct file *file, unsigned long id)
+{
+	struct kvm *kvm = file->private_data;
+	struct kvm_vcpu *vcpu;
+	struct file *out;
+
+	out = kvmfork_take_fd(kvmfork_kvm_call(file, KVM_CREATE_VCPU, id));
+	if (IS_ERR(out))
+		return out;
+	vcpu = kvm_vcpu_fops ? kvmfork_file_to_vcpu(out) : out->private_data;
+	if (vcpu && vcpu->kvm == kvm && vcpu->vcpu_id == id)
+		return out;
+	fput(out);
+	return ERR_PTR(-EBADF);
+}
+
+/* The list is the same for all VMs of a host. */
+static int kvmfork_read_msr_list(struct file *dev)
+{
+	struct kvmfork_scratch scratch;
+	struct kvm_msr_list probe = { .nmsrs = 0 };
+	struct kvm_msr_list *list;
+	long ret;
+
+	ret = kvmfork_scratch_get(&scratch);
+	if (ret)
+		return ret;
+
+	/* -E2BIG, and the number that there are. */
+	ret = kvmfork_kvm_set(&scratch, dev, KVM_GET_MSR_INDEX_LIST, &probe,
+			      sizeof(probe));
+	if (ret != -E2BIG || copy_from_user(&probe, (void __user *)scratch.addr,
+					    sizeof(probe))) {
+		ret = ret < 0 ? ret : -ENODEV;
+		goto put_scratch;
+	}
+
+	ret = -ENOMEM;
+	list = kzalloc(struct_size(list, indices, probe.nmsrs), GFP_KERNEL);
+	if (!list)
+		goto put_scratch;
+	list->nmsrs = probe.nmsrs;
+	ret = kvmfork_kvm_exchange(&scratch, dev, KVM_GET_MSR_INDEX_LIST, list,
+				   struct_size(list, indices, probe.nmsrs));
+	if (!ret && list->nmsrs != probe.nmsrs)
+		ret = -EIO;
+	if (ret)
+		kfree(list);
+	else
+		kvmfork_msr_list = list;
+put_scratch:
+	kvmfork_scratch_put(&scratch);
+	return ret;
+}
+
+int kvmfork_kvmcall_module_init(void)
+{
+	struct file *dev, *vm, *vcpu;
+	int ret;
+
+	/* By whoever loads modules, so this is the real one. */
+	dev = filp_open("/dev/kvm", O_RDWR | O_CLOEXEC, 0);
+	if (IS_ERR(dev)) {
+		pr_err("kvmfork: /dev/kvm: error %ld: load kvm_amd or kvm_intel first\n",
+		       PTR_ERR(dev));
+		return -ENODEV;
+	}
+
+	vm = kvmfork_kvm_create_vm(dev, 0);
+	if (IS_ERR(vm)) {
+		ret = PTR_ERR(vm);
+		goto close_dev;
+	}
+	vcpu = kvmfork_kvm_create_vcpu(vm, 0);
+	if (IS_ERR(vcpu)) {
+		ret = PTR_ERR(vcpu);
+		goto put_vm;
+	}
+
+	ret = kvmfork_read_msr_list(dev);
+	if (ret)
+		goto put_vcpu;
+	kvm_dev_fops = dev->f_op;
+	kvm_vm_fops = vm->f_op;
+	kvm_vcpu_fops = vcpu->f_op;
+put_vcpu:
+	fput(vcpu);
+put_vm:
+	fput(vm);
+close_dev:
+	filp_close(dev, NULL);
+	if (ret)
+		pr_err("kvmfork: cannot make a VM: error %d\n", ret);
+	return ret;
+}
+
+void kvmfork_kvmcall_module_exit(void)
+{
+	kfree(kvmfork_msr_list);
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Reading what KVM's user ABI has no getter for. See kvmpeek.h. */
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/srcu.h>
+#include <asm/vmx.h>
+
+#include "compat/kvm.h"
+#include "kvmpeek.h"
+
+/* Of arch/x86/kvm/i8254.h: the port of the dummy PC speaker. */
+#define SPEAKER_PORT	0x61
+
+int kvmfork_kvm_check(struct kvm *kvm)
+{
+	if (kvm->mm != current->mm)
+		return -EXDEV;
+	return READ_ONCE(kvm->vm_dead) ? -EIO : 0;
+}
+
+int kvmfork_kvm_count_vcpus(struct kvm *kvm)
+{
+	int online = atomic_read(&kvm->online_vcpus);
+
+	return READ_ONCE(kvm->created_vcpus) == online ? online : -EBUSY;
+}
+
+void kvmfork_caps_read(struct kvm *kvm, struct kvmfork_cap *caps)
+{
+	struct kvm_arch *arch = &kvm->arch;
+	const struct kvmfork_cap values[KVMFORK_NR_CAPS] = {
+#define CAP(cap, value) { #cap, cap, value }
+		CAP(KVM_CAP_DISABLE_QUIRKS2, arch->disabled_quirks),
+		CAP(KVM_CAP_X2APIC_API, compat_kvm_x2apic_api(kvm)),
+		CAP(KVM_CAP_X86_DISABLE_EXITS, compat_kvm_disabled_exits(kvm)),
+		CAP(KVM_CAP_MSR_PLATFORM_INFO,
+		    arch->guest_can_read_msr_platform_info),
+		CAP(KVM_CAP_EXCEPTION_PAYLOAD, arch->exception_payload_enabled),
+		CAP(KVM_CAP_X86_TRIPLE_FAULT_EVENT, arch->triple_fault_event),
+		CAP(KVM_CAP_X86_USER_SPACE_MSR, arch->user_space_msr_mask),
+		CAP(KVM_CAP_X86_BUS_LOCK_EXIT, arch->bus_lock_detection_enabled ?
+		    KVM_BUS_LOCK_DETECTION_EXIT : 0),
+		CAP(KVM_CAP_EXIT_HYPERCALL, arch->hypercall_exit_enabled),
+		CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE,
+		    arch->exit_on_emulation_error),
+		CAP(KVM_CAP_PMU_CAPABILITY,
+		    arch->enable_pmu ? 0 : KVM_PMU_CAP_DISABLE),
+		CAP(KVM_CAP_X86_NOTIFY_VMEXIT,
+		    (u64)arch->notify_window << 32 | arch->notify_vmexit_flags),
+		CAP(KVM_CAP_VM_DISABLE_NX_HUGE_PAGES, arch->disable_nx_huge_pages),
+		CAP(KVM_CAP_X86_APIC_BUS_CYCLES_NS,
+		    compat_kvm_apic_bus_cycle_ns(kvm)),
+		CAP(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		    kvm->manual_dirty_log_protect),
+		CAP(KVM_CAP_HALT_POLL, kvm->override_halt_poll_ns ?
+		    READ_ONCE(kvm->max_halt_poll_ns) : (u64)-1),
+#undef CAP
+	};
+
+	memcpy(caps, values, sizeof(values));
+}
+
+/* Things that are there and cannot be carried: name the first. */
+static int kvmfork_shape_check(struct kvm *kvm, struct kvmfork_report *report)
+{
+	const char *what = NULL;
+
+	if (compat_kvm_type(kvm))
+		what = "a VM type other than the default";
+	else if (kvm->dirty_ring_size)
+		what = "KVM_CAP_DIRTY_LOG_RING";
+	else if (rcu_access_pointer(kvm->arch.msr_filter))
+		what = "KVM_X86_SET_MSR_FILTER";
+	else if (rcu_access_pointer(kvm->arch.pmu_event_filter))
+		what = "KVM_SET_PMU_EVENT_FILTER";
+	else if (kvm->arch.sgx_provisioning_allowed)
+		what = "KVM_CAP_SGX_ATTRIBUTE";
+	else if (compat_kvm_is_xen(kvm))
+		what = "KVM_XEN_HVM_CONFIG";
+
+	if (!what)
+		return 0;
+	return kvmfork_report(report, -EOPNOTSUPP,
+			      "the VM uses %s, which is not carried over", what);
+}
+
+static int kvmfork_shape_add_slot(struct kvmfork_shape *shape, u32 *room,
+				  const struct kvm_memory_slot *slot)
+{
+	struct kvm_userspace_memory_region *region;
+
+	if (shape->nr_slots == *room) {
+		u32 more = max(16U, *room * 2);
+
+		region = kvmalloc_array(more, sizeof(*region),
+					GFP_KERNEL_ACCOUNT);
+		if (!region)
+			return -ENOMEM;
+		memcpy(region, shape->slots, shape->nr_slots * sizeof(*region));
+		kvfree(shape->slots);
+		shape->slots = region;
+		*room = more;
+	}
+	region = &shape->slots[shape->nr_slots++];
+	*region = (struct kvm_userspace_memory_region) {
+		.slot = (u32)slot->as_id << 16 | slot->id,
+		.flags = slot->flags,
+		.guest_phys_addr = slot->base_gfn << PAGE_SHIFT,
+		.memory_size = (u64)slot->npages << PAGE_SHIFT,
+		.userspace_addr = slot->userspace_addr,
+	};
+	return 0;
+}
+
+/* KVM keeps some slots for itself, with ids that user space cannot use. */
+static void kvmfork_shape_note_private_slot(struct kvmfork_shape *shape,
+					    const struct kvm_memory_slot *slot)
+{
+	if (slot->id == TSS_PRIVATE_MEMSLOT)
+		shape->tss_addr = slot->base_gfn << PAGE_SHIFT;
+	else if (slot->id == IDENTITY_PAGETABLE_PRIVATE_MEMSLOT)
+		shape->identity_map_addr = slot->base_gfn << PAGE_SHIFT;
+}
+
+static int kvmfork_shape_read_slots(struct kvm *kvm,
+				    struct kvmfork_shape *shape)
+{
+	struct kvm_memory_slot *slot;
+	int as_id, bkt, idx, ret = 0;
+	u32 room = 0;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	for (as_id = 0; as_id < KVM_MAX_NR_ADDRESS_SPACES; as_id++) {
+		struct kvm_memslots *slots = __kvm_memslots(kvm, as_id);
+
+		kvm_for_each_memslot(slot, bkt, slots) {
+			if (slot->id >= KVM_USER_MEM_SLOTS)
+				kvmfork_shape_note_private_slot(shape, slot);
+			else if (!ret)
+				ret = kvmfork_shape_add_slot(shape, &room, slot);
+		}
+	}
+	srcu_read_unlock(&kvm->srcu, idx);
+	return ret;
+}
+
+/* The opposite of kvm_set_routing_entry() in arch/x86/kvm. */
+static int kvmfork_route_to_user(const struct kvm_kernel_irq_routing_entry *e,
+				 struct kvm_irq_routing_entry *ue)
+{
+	ue->gsi = e->gsi;
+	ue->type = e->type;
+	switch (e->type) {
+	case KVM_IRQ_ROUTING_IRQCHIP:
+		ue->u.irqchip.irqchip = e->irqchip.irqchip;
+		ue->u.irqchip.pin = e->irqchip.pin;
+		/* The slave's pins are counted from the master's first. */
+		if (e->irqchip.irqchip == KVM_IRQCHIP_PIC_SLAVE)
+			ue->u.irqchip.pin -= 8;
+		return 0;
+	case KVM_IRQ_ROUTING_MSI:
+		ue->u.msi.address_lo = e->msi.address_lo;
+		ue->u.msi.address_hi = e->msi.address_hi;
+		ue->u.msi.data = e->msi.data;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+static int kvmfork_shape_read_routing(struct kvm *kvm,
+				      struct kvmfork_shape *shape,
+				      struct kvmfork_report *report)
+{
+	struct kvm_kernel_irq_routing_entry *e;
+	struct kvm_irq_routing_table *table;
+	struct kvm_irq_routing *routing;
+	int idx, ret = 0;
+	u32 gsi;
+
+	if (shape->irqchip == KVMFORK_IRQCHIP_NONE)
+		return 0;
+
+	routing = kvzalloc(struct_size(routing, entries, KVM_MAX_IRQ_ROUTES),
+			   GFP_KERNEL_ACCOUNT);
+	if (!routing)
+		return -ENOMEM;
+	shape->routing = routing;
+
+	idx = srcu_read_lock(&kvm->irq_srcu);
+	table = srcu_dereference(kvm->irq_routing, &kvm->irq_srcu);
+	for (gsi = 0; table && !ret && gsi < table->nr_rt_entries; gsi++) {
+		hlist_for_each_entry(e, &table->map[gsi], link) {
+			if (routing->nr == KVM_MAX_IRQ_ROUTES)
+				break;
+			ret = kvmfork_route_to_user(e, &routing->entries[routing->nr++]);
+			if (ret)
+				break;
+		}
+	}
+	srcu_read_unlock(&kvm->irq_srcu, idx);
+	if (ret)
+		kvmfork_report(report, ret,
+			       "GSI %u is routed to a Hyper-V or Xen event, which is not carried over",
+			       gsi - 1);
+	return ret;
+}
+
+static bool kvmfork_has_speaker(struct kvm *kvm)
+{
+	struct kvm_io_bus *bus;
+	bool found = false;
+	int i, idx;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	bus = srcu_dereference(kvm->buses[KVM_PIO_BUS], &kvm->srcu);
+	for (i = 0; bus && i < bus->dev_count; i++)
+		found |= bus->range[i].addr == SPEAKER_PORT;
+	srcu_read_unlock(&kvm->srcu, idx);
+	return found;
+}
+
+int kvmfork_shape_read(struct kvm *kvm, struct kvmfork_shape *shape,
+		       struct kvmfork_report *report)
+{
+	int ret;
+
+	memset(shape, 0, sizeof(*shape));
+	ret = kvmfork_shape_check(kvm, report);
+	if (ret)
+		return ret;
+
+	if (kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL)
+		shape->irqchip = KVMFORK_IRQCHIP_KERNEL;
+	else if (kvm->arch.irqchip_mode == KVM_IRQCHIP_SPLIT)
+		shape->irqchip = KVMFORK_IRQCHIP_SPLIT;
+	shape->split_pins = kvm->arch.nr_reserved_ioapic_pins;
+	shape->pit = READ_ONCE(kvm->arch.vpit);
+	shape->pit_speaker = shape->pit && kvmfork_has_speaker(kvm);
+	shape->boot_cpu_id = kvm->arch.bsp_vcpu_id;
+	shape->tsc_khz = READ_ONCE(kvm->arch.default_tsc_khz);
+	kvmfork_caps_read(kvm, shape->caps);
+
+	ret = kvmfork_shape_read_slots(kvm, shape);
+	if (!ret)
+		ret = kvmfork_shape_read_routing(kvm, shape, report);
+	if (ret)
+		kvmfork_shape_destroy(shape);
+	return ret;
+}
+
+void kvmfork_shape_destroy(struct kvmfork_shape *shape)
+{
+	kvfree(shape->slots);
+	kvfree(shape->routing);
+	shape->slots = NULL;
+	shape->routing = NULL;
+}
+
+struct kvm *kvmfork_vcpu_kvm(struct kvm_vcpu *vcpu)
+{
+	return vcpu->kvm;
+}
+
+u32 kvmfork_vcpu_id(struct kvm_vcpu *vcpu)
+{
+	return vcpu->vcpu_id;
+}
+
+unsigned int kvmfork_vcpu_index(struct kvm_vcpu *vcpu)
+{
+	return vcpu->vcpu_idx;
+}
+
+bool kvmfork_vcpu_has_lapic(struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.apic;
+}
+
+bool kvmfork_vcpu_is_busy(struct kvm_vcpu *vcpu)
+{
+	return mutex_is_locked(&vcpu->mutex);
+}
+
+u64 kvmfork_vcpu_count_exits(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->stat.exits);
+}
+
+bool kvmfork_vcpu_has_pending_io(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.complete_userspace_io);
+}
+
+struct kvm_run *kvmfork_vcpu_run(struct kvm_vcpu *vcpu)
+{
+	return vcpu->run;
+}
+
+void kvmfork_vcpu_guest_debug(struct kvm_vcpu *vcpu,
+			      struct kvm_guest_debug *debug)
+{
+	int i;
+
+	memset(debug, 0, sizeof(*debug));
+	debug->control = vcpu->guest_debug &
+			 ~(KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP);
+	if (!(debug->control & KVM_GUESTDBG_USE_HW_BP))
+		return;
+	for (i = 0; i < KVM_NR_DB_REGS; i++)
+		debug->arch.debugreg[i] = vcpu->arch.eff_db[i];
+	debug->arch.debugreg[7] = vcpu->arch.guest_debug_dr7;
+}
+
+bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.pv_cpuid.enforce;
+}
+
+int kvmfork_vcpu_check(struct kvm_vcpu *vcpu, struct kvmfork_report *report)
+{
+	const char *what = NULL;
+
+	if (vcpu->arch.guest_state_protected)
+		what = "encrypted state";
+	else if (vcpu->arch.hyperv_enabled)
+		what = "Hyper-V enlightenments";
+	if (!what)
+		return 0;
+	return kvmfork_report(report, -EOPNOTSUPP,
+			      "vCPU %d uses %s, which is not carried over",
+			      vcpu->vcpu_id, what);
+}

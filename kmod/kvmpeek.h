@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What KVM's user ABI has no getter for, read from struct kvm: which slots,
+ * vCPUs and interrupt routes a VM has, and what was enabled on it. The only
+ * file of the module, with ud.c, that looks into KVM's structures.
+ */
+#ifndef KVMFORK_KVMPEEK_H
+#define KVMFORK_KVMPEEK_H
+
+#include <linux/kvm.h>
+#include <linux/types.h>
+
+#include "report.h"
+
+struct kvm;
+struct kvm_vcpu;
+
+/* What a capability was enabled with; KVMFORK_NR_CAPS of them, fixed order. */
+struct kvmfork_cap {
+	const char *name;
+	u32 cap;
+	u64 value;
+};
+
+#define KVMFORK_NR_CAPS	16
+
+enum kvmfork_irqchip {
+	KVMFORK_IRQCHIP_NONE,
+	KVMFORK_IRQCHIP_KERNEL,
+	KVMFORK_IRQCHIP_SPLIT,
+};
+
+/* A VM without its contents: all that is needed to make another like it. */
+struct kvmfork_shape {
+	enum kvmfork_irqchip irqchip;
+	u32 split_pins;			/* of KVM_CAP_SPLIT_IRQCHIP */
+	bool pit;
+	bool pit_speaker;		/* KVM_PIT_SPEAKER_DUMMY */
+	u32 boot_cpu_id;
+	u32 tsc_khz;			/* of vCPUs to come */
+	u64 tss_addr;			/* 0: not set */
+	u64 identity_map_addr;		/* 0: not set, or not in use */
+	struct kvmfork_cap caps[KVMFORK_NR_CAPS];
+	u32 nr_slots;
+	struct kvm_userspace_memory_region *slots;
+	struct kvm_irq_routing *routing;	/* NULL: none */
+};
+
+/*
+ * Read the shape of @kvm, which the caller holds. -EOPNOTSUPP, reported, when
+ * it has something that cannot be carried. kvmfork_shape_destroy() afterwards.
+ */
+int kvmfork_shape_read(struct kvm *kvm, struct kvmfork_shape *shape,
+		       struct kvmfork_report *report);
+void kvmfork_shape_destroy(struct kvmfork_shape *shape);
+
+/* The capabilities of a VM, for comparing a new one with what it shall be. */
+void kvmfork_caps_read(struct kvm *kvm, struct kvmfork_cap *caps);
+
+/* -EIO: KVM has given up on this VM. -EXDEV: it belongs to another process. */
+int kvmfork_kvm_check(struct kvm *kvm);
+/* How many vCPUs there are; -EBUSY while one is being made. */
+int kvmfork_kvm_count_vcpus(struct kvm *kvm);
+
+struct kvm *kvmfork_vcpu_kvm(struct kvm_vcpu *vcpu);
+u32 kvmfork_vcpu_id(struct kvm_vcpu *vcpu);
+/* Position in the order of creation, from 0. */
+unsigned int kvmfork_vcpu_index(struct kvm_vcpu *vcpu);
+bool kvmfork_vcpu_has_lapic(struct kvm_vcpu *vcpu);
+/* Somebody is in KVM_RUN, or in another ioctl of the vCPU. */
+bool kvmfork_vcpu_is_busy(struct kvm_vcpu *vcpu);
+/* Rises when the guest runs. */
+u64 kvmfork_vcpu_count_exits(struct kvm_vcpu *vcpu);
+/* The last exit has a second half, to be done by the next KVM_RUN. */
+bool kvmfork_vcpu_has_pending_io(struct kvm_vcpu *vcpu);
+struct kvm_run *kvmfork_vcpu_run(struct kvm_vcpu *vcpu);
+/* KVM_SET_GUEST_DEBUG as it was called last; control 0: not at all. */
+void kvmfork_vcpu_guest_debug(struct kvm_vcpu *vcpu,
+			      struct kvm_guest_debug *debug);
+/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID is on. */
+bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu);
+/* -EOPNOTSUPP, reported, when the vCPU has something that cannot be carried. */
+int kvmfork_vcpu_check(struct kvm_vcpu *vcpu, struct kvmfork_report *report);
+
+#endif

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Memory files: freezing, copying and dropping pages. See mem.h. */
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include "mem.h"
+
+/*
+ * With the lock held for writing no fault can find @page any more; one that
+ * already has it holds the page lock until its entry is in place.
+ */
+static void kvmfork_mem_settle(struct kvmfork_mem *mem, struct page *page)
+{
+	lockdep_assert_held_write(&mem->lock);
+	folio_wait_locked(page_folio(page));
+}
+
+static void kvmfork_mem_unmap(struct kvmfork_mem *mem, unsigned long first,
+			      unsigned long nr)
+{
+	unmap_mapping_pages(mem->inode->i_mapping, first, nr, false);
+}
+
+/* Page tables that map @page, which is a page of its own (order 0). */
+static int mapcount(struct page *page)
+{
+	return atomic_read(&page->_mapcount) + 1;
+}
+
+/* inode->i_blocks, so that fstat() tells what is allocated. */
+static void kvmfork_mem_account(struct kvmfork_mem *mem)
+{
+	inode_set_bytes(mem->inode, (loff_t)mem->tree.nr_pages << PAGE_SHIFT);
+}
+
+/*
+ * A private page that was shared before may still be read by someone who took
+ * it from the other side and holds a reference (O_DIRECT, vmsplice, io_uring).
+ * Writing in place would show him what was written since, so such a page is
+ * copied instead. One too many reference costs a copy and nothing else.
+ */
+bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra)
+{
+	if (!slot->page || !slot->private)
+		return false;
+	if (slot->dirty)
+		return true;
+	return page_count(slot->page) <= 1 + mapcount(slot->page) + extra;
+}
+
+int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index)
+{
+	struct kvmfork_slot slot;
+	struct page *page, *old, *seen;
+	int ret = 0;
+
+	/* Not under the lock: reclaim may take its time. */
+	page = kvmfork_page_alloc(false);
+	if (!page)
+		return -ENOMEM;
+
+	down_write(&mem->lock);
+	slot = kvmfork_tree_lookup(&mem->tree, index);
+	if (kvmfork_mem_writable(&slot, 0))	/* somebody was faster */
+		goto unlock;
+
+	seen = slot.page ?: mem->zero;
+	if (seen)
+		kvmfork_mem_settle(mem, seen);
+	if (slot.page)
+		copy_highpage(page, slot.page);
+	else
+		clear_highpage(page);
+
+	ret = kvmfork_tree_store(&mem->tree, index, page, &old);
+	if (ret)
+		goto unlock;
+	page = NULL;
+	if (seen && mapcount(seen))
+		kvmfork_mem_unmap(mem, index, 1);
+	/* Only now may the last other holder write into it. */
+	if (old)
+		kvmfork_page_unshare(old);
+	kvmfork_mem_account(mem);
+unlock:
+	up_write(&mem->lock);
+	if (page)
+		kvmfork_page_unshare(page);
+	return ret;
+}
+
+/* Pages dropped in one go; bounds what is kept on the stack. */
+#define PUNCH_BATCH	64
+
+int kvmfork_mem_punch(struct kvmfork_mem *mem, unsigned long first,
+		      unsigned long last)
+{
+	struct page *dropped[PUNCH_BATCH];
+	unsigned long index = first;
+	int ret = 0;
+
+	while (!ret && index <= last) {
+		unsigned long from = index;
+		unsigned int i, nr = 0;
+
+		down_write(&mem->lock);
+		while (!ret && nr < PUNCH_BATCH) {
+			struct page *page;
+
+			if (!kvmfork_tree_next(&mem->tree, &index, &page) ||
+			    index > last) {
+				index = last + 1;
+				break;
+			}
+			kvmfork_mem_settle(mem, page);
+			ret = kvmfork_tree_store(&mem->tree, index, NULL,
+						 &dropped[nr]);
+			if (!ret) {
+				nr++;
+				index++;
+			}
+		}
+		if (nr)
+			kvmfork_mem_unmap(mem, from, index - from);
+		for (i = 0; i < nr; i++)
+			kvmfork_page_unshare(dropped[i]);
+		kvmfork_mem_account(mem);
+		up_write(&mem->lock);
+		cond_resched();
+	}
+	return ret;
+}
+
+struct page *kvmfork_mem_zero_page(struct kvmfork_mem *mem)
+{
+	struct page *page;
+
+	lockdep_assert_held(&mem->lock);
+	page = READ_ONCE(mem->zero);
+	if (page)
+		return page;
+
+	page = alloc_page(GFP_HIGHUSER | __GFP_ZERO | __GFP_ACCOUNT);
+	if (page && cmpxchg(&mem->zero, NULL, page)) {
+		put_page(page);
+		page = mem->zero;
+	}
+	return page;
+}
+
+/* A page that somebody writes behind the page tables: see kvmfork_clean_leaf() */
+struct kvmfork_held {
+	struct list_head link;
+	unsigned long index;
+	struct page *copy;
+};
+
+struct kvmfork_clean {
+	struct kvmfork_mem *mem;
+	struct list_head held;
+	unsigned long nr_dirty;
+};
+
+static int kvmfork_clean_held(struct kvmfork_clean *clean, unsigned long index,
+			      struct page *page)
+{
+	struct kvmfork_held *held = kmalloc(sizeof(*held), GFP_KERNEL_ACCOUNT);
+
+	if (!held)
+		return -ENOMEM;
+	held->index = index;
+	held->copy = kvmfork_page_alloc(false);
+	if (!held->copy) {
+		kfree(held);
+		return -ENOMEM;
+	}
+	copy_highpage(held->copy, page);
+	list_add_tail(&held->link, &clean->held);
+	return 0;
+}
+
+/*
+ * Remove the mappings of the dirty pages of one leaf. A page with references
+ * left afterwards may be written by whoever holds them (O_DIRECT reads into
+ * guest memory, io_uring, vhost): the frozen side gets a copy and the original
+ * stays with the parent, dirty, as with Linux's fork().
+ */
+static int kvmfork_clean_leaf(void *arg, unsigned long first,
+			      struct page **pages, unsigned long *dirty)
+{
+	struct kvmfork_clean *clean = arg;
+	unsigned int start, end, i;
+	unsigned long held = 0;
+	int ret = 0;
+
+	clean->nr_dirty += hweight_long(*dirty);
+	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS)
+		kvmfork_mem_settle(clean->mem, pages[i]);
+
+	for_each_set_bitrange(start, end, dirty, KVMFORK_NODE_SLOTS)
+		kvmfork_mem_unmap(clean->mem, first + start, end - start);
+
+	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS) {
+		if (page_count(pages[i]) == 1)
+			continue;
+		__set_bit(i, &held);
+		ret = kvmfork_clean_held(clean, first + i, pages[i]);
+		if (ret)
+			return ret;
+	}
+	*dirty = held;
+	return 0;
+}
+
+/* Give @tree the copies instead of the pages that are held. */
+static int kvmfork_replace_held(struct kvmfork_clean *clean,
+				struct kvmfork_tree *tree)
+{
+	struct kvmfork_held *held;
+	struct page *old;
+	int ret;
+
+	list_for_each_entry(held, &clean->held, link) {
+		ret = kvmfork_tree_store(tree, held->index, held->copy, &old);
+		if (ret)
+			return ret;
+		held->copy = NULL;
+		kvmfork_page_unshare(old);
+	}
+	return 0;
+}
+
+static void kvmfork_release_held(struct kvmfork_clean *clean)
+{
+	struct kvmfork_held *held, *next;
+
+	list_for_each_entry_safe(held, next, &clean->held, link) {
+		if (held->copy)
+			kvmfork_page_unshare(held->copy);
+		kfree(held);
+	}
+}
+
+int kvmfork_mem_freeze(struct kvmfork_mem *mem, struct kvmfork_frozen *frozen,
+		       unsigned long *nr_dirty)
+{
+	struct kvmfork_clean clean = {
+		.mem = mem,
+		.held = LIST_HEAD_INIT(clean.held),
+	};
+	int ret;
+
+	down_write(&mem->lock);
+	/*
+	 * Unmapped pages that stay private are just faulted in again: nothing
+	 * is to be undone when this fails half-way.
+	 */
+	ret = kvmfork_tree_clean(&mem->tree, kvmfork_clean_leaf, &clean);
+	if (ret)
+		goto unlock;
+
+	frozen->nr_pages = mem->nr_pages;
+	kvmfork_tree_share(&frozen->tree, &mem->tree);
+	ret = kvmfork_replace_held(&clean, &frozen->tree);
+	if (ret)
+		kvmfork_tree_destroy(&frozen->tree);
+	else
+		atomic64_inc(&mem->nr_freezes);
+unlock:
+	up_write(&mem->lock);
+	kvmfork_release_held(&clean);
+	*nr_dirty = clean.nr_dirty;
+	return ret;
+}
+
+void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen)
+{
+	kvmfork_tree_destroy(&frozen->tree);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Memory files: guest memory that can be shared copy-on-write.
+ *
+ * Each file has an inode of its own, so that removing its mappings touches no
+ * other file's. What it holds is a page tree (tree.h). A page is mapped
+ * writable only while it is private and marked dirty; freezing removes the
+ * writable mappings of the dirty pages and shares the tree.
+ *
+ * Locking, outermost first:
+ *
+ *	mmap_lock (faults only)
+ *	  kvmfork_mem.lock	the tree; held for reading to look up and to mark
+ *				dirty, for writing to change or to share
+ *	    page lock		from the look-up of a page until its page table
+ *				entry is in place
+ *	      i_mmap_rwsem, page table locks, MMU notifiers
+ *
+ * A fault takes the page lock under kvmfork_mem.lock and keeps it until the
+ * kernel has installed the entry. Whoever holds kvmfork_mem.lock for writing and
+ * then waits for the page lock once (kvmfork_mem_settle()) therefore knows
+ * that unmapping the page finds every entry there is.
+ */
+#ifndef KVMFORK_MEM_H
+#define KVMFORK_MEM_H
+
+#include <linux/fs.h>
+#include <linux/rwsem.h>
+
+#include "tree.h"
+
+struct kvmfork_mem {
+	struct rw_semaphore lock;
+	struct kvmfork_tree tree;	/* lock */
+	struct page *zero;		/* lock; mapped read-only for holes */
+	struct inode *inode;
+	unsigned long nr_pages;		/* size, constant */
+	atomic64_t nr_freezes;
+};
+
+/*
+ * A frozen memory: immutable, no mappings, no lock needed. Belongs to a
+ * template.
+ */
+struct kvmfork_frozen {
+	struct kvmfork_tree tree;
+	unsigned long nr_pages;
+};
+
+
+/*
+ * Open a new memory file, empty or with what @frozen holds. It belongs to the
+ * caller, who is charged for what the file comes to hold. ERR_PTR on failure.
+ */
+struct file *kvmfork_mem_create(unsigned long nr_pages);
+struct file *kvmfork_mem_spawn(const struct kvmfork_frozen *frozen);
+
+/* The memory behind @file, NULL when it is another kind of file. */
+struct kvmfork_mem *kvmfork_mem_from_file(struct file *file);
+
+/*
+ * Share all pages as of now. The memory goes on, its later writes copy. On
+ * success @frozen belongs to the caller; *@nr_dirty is the number of pages
+ * written since the last freeze. -ENOMEM: nothing has changed.
+ */
+int kvmfork_mem_freeze(struct kvmfork_mem *mem, struct kvmfork_frozen *frozen,
+		       unsigned long *nr_dirty);
+void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen);
+
+/* For mem_file.c. */
+
+/*
+ * May @page, found at some index of @mem, be written in place? @extra is how
+ * many references to it the caller knows of besides the tree's and the page
+ * tables'. Call with the lock held.
+ */
+bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra);
+
+/*
+ * Make the page at @index private, allocating or copying, and unmap what was
+ * there. It need not stay so: look again under the lock. -ENOMEM.
+ */
+int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index);
+
+/* Drop the whole pages from @first to @last, inclusive. -ENOMEM. */
+int kvmfork_mem_punch(struct kvmfork_mem *mem, unsigned long first,
+		      unsigned long last);
+
+/* The memory's own page of zeroes, for mapping holes. lock held; may be NULL. */
+struct page *kvmfork_mem_zero_page(struct kvmfork_mem *mem);
+
+extern const struct file_operations kvmfork_mem_fops;
+
+#endif

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Memory files as user space sees them: file operations and page faults. */
+#include <linux/fs.h>
+#include <linux/falloc.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+#include "fs.h"
+#include "mem.h"
+
+/* Hand out the page of a fault, locked until the entry is in place. */
+static vm_fault_t kvmfork_mem_fault(struct vm_fault *vmf)
+{
+	struct kvmfork_mem *mem = vmf->vma->vm_file->private_data;
+	vm_fault_t ret = VM_FAULT_LOCKED;
+	struct kvmfork_slot slot;
+	struct page *page;
+
+	if (vmf->pgoff >= mem->nr_pages)
+		return VM_FAULT_SIGBUS;
+
+	for (;;) {
+		down_read(&mem->lock);
+		slot = kvmfork_tree_lookup(&mem->tree, vmf->pgoff);
+		if (!(vmf->flags & FAULT_FLAG_WRITE) ||
+		    kvmfork_mem_writable(&slot, 0))
+			break;
+		up_read(&mem->lock);
+		if (kvmfork_mem_make_private(mem, vmf->pgoff))
+			return VM_FAULT_OOM;
+	}
+
+	page = slot.page ?: kvmfork_mem_zero_page(mem);
+	if (!page) {
+		ret = VM_FAULT_OOM;
+	} else if (!try_get_page(page)) {
+		ret = VM_FAULT_SIGBUS;	/* mapped some billion times */
+	} else {
+		lock_page(page);
+		vmf->page = page;
+	}
+	up_read(&mem->lock);
+	return ret;
+}
+
+/*
+ * A page that is mapped read-only, or about to be mapped writable, is to be
+ * written. When it cannot be written in place, the copy's entry is left to the
+ * next fault.
+ */
+static vm_fault_t kvmfork_mem_mkwrite(struct vm_fault *vmf)
+{
+	struct kvmfork_mem *mem = vmf->vma->vm_file->private_data;
+	struct kvmfork_slot slot;
+
+	down_read(&mem->lock);
+	slot = kvmfork_tree_lookup(&mem->tree, vmf->pgoff);
+	if (slot.page == vmf->page && kvmfork_mem_writable(&slot, 1)) {
+		lock_page(slot.page);
+		kvmfork_tree_mark_dirty(&mem->tree, vmf->pgoff);
+		up_read(&mem->lock);
+		return VM_FAULT_LOCKED;
+	}
+	up_read(&mem->lock);
+
+	/* Unless it has been replaced, and so unmapped, in the meantime. */
+	if (!slot.page || slot.page == vmf->page)
+		if (kvmfork_mem_make_private(mem, vmf->pgoff))
+			return VM_FAULT_OOM;
+	return VM_FAULT_NOPAGE;
+}
+
+static const struct vm_operations_struct kvmfork_mem_vm_ops = {
+	.fault		= kvmfork_mem_fault,
+	.page_mkwrite	= kvmfork_mem_mkwrite,
+};
+
+/* A private mapping would mix this memory's later writes with its own. */
+static int kvmfork_mem_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+	vma->vm_ops = &kvmfork_mem_vm_ops;
+	return 0;
+}
+
+static ssize_t kvmfork_mem_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct kvmfork_mem *mem = iocb->ki_filp->private_data;
+	loff_t size = i_size_read(mem->inode);
+	ssize_t done = 0;
+
+	while (iov_iter_count(to) && iocb->ki_pos < size) {
+		unsigned int offset = offset_in_page(iocb->ki_pos);
+		size_t want, got;
+		struct page *page;
+
+		want = min_t(size_t, PAGE_SIZE - offset, iov_iter_count(to));
+
+		down_read(&mem->lock);
+		page = kvmfork_tree_lookup(&mem->tree,
+					   iocb->ki_pos >> PAGE_SHIFT).page;
+		if (page)
+			get_page(page);
+		up_read(&mem->lock);
+
+		if (page) {
+			got = copy_page_to_iter(page, offset, want, to);
+			put_page(page);
+		} else {
+			got = iov_iter_zero(want, to);
+		}
+		iocb->ki_pos += got;
+		done += got;
+		if (got < want)
+			return done ?: -EFAULT;
+		if (fatal_signal_pending(current))
+			return done ?: -EINTR;
+		cond_resched();
+	}
+	return done;
+}
+
+/* Write within one page; @buf NULL: zeroes. */
+static int kvmfork_mem_write_page(struct kvmfork_mem *mem, loff_t pos,
+				  const void *buf, size_t len)
+{
+	unsigned long index = pos >> PAGE_SHIFT;
+	struct kvmfork_slot slot;
+	char *addr;
+	int ret;
+
+	for (;;) {
+		/* Keeps a freeze out until the bytes are there. */
+		down_read(&mem->lock);
+		slot = kvmfork_tree_lookup(&mem->tree, index);
+		if (kvmfork_mem_writable(&slot, 0))
+			break;
+		up_read(&mem->lock);
+		ret = kvmfork_mem_make_private(mem, index);
+		if (ret)
+			return ret;
+	}
+	/*
+	 * Dirty also without a writable mapping: the freeze must look at it,
+	 * somebody may hold a reference.
+	 */
+	kvmfork_tree_mark_dirty(&mem->tree, index);
+	addr = kmap_local_page(slot.page);
+	if (buf)
+		memcpy(addr + offset_in_page(pos), buf, len);
+	else
+		memset(addr + offset_in_page(pos), 0, len);
+	kunmap_local(addr);
+	up_read(&mem->lock);
+	return 0;
+}
+
+static ssize_t kvmfork_mem_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct kvmfork_mem *mem = iocb->ki_filp->private_data;
+	loff_t size = i_size_read(mem->inode);
+	ssize_t done = 0;
+	int ret = 0;
+	void *bounce;
+
+	if (!iov_iter_count(from))
+		return 0;
+	if (iocb->ki_pos >= size)
+		return -ENOSPC;
+	iov_iter_truncate(from, size - iocb->ki_pos);
+
+	/* The source may be this very file: never fault on it under a lock. */
+	bounce = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!bounce)
+		return -ENOMEM;
+
+	while (iov_iter_count(from)) {
+		size_t len = min_t(size_t, iov_iter_count(from),
+				   PAGE_SIZE - offset_in_page(iocb->ki_pos));
+
+		len = copy_from_iter(bounce, len, from);
+		ret = len ? kvmfork_mem_write_page(mem, iocb->ki_pos, bounce, len) :
+			    -EFAULT;
+		if (ret)
+			break;
+		iocb->ki_pos += len;
+		done += len;
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		cond_resched();
+	}
+	free_page((unsigned long)bounce);
+	return done ?: ret;
+}
+
+/* First page at or after @index that is data (or a hole). */
+static unsigned long kvmfork_mem_seek(struct kvmfork_mem *mem,
+				      unsigned long index, bool data)
+{
+	unsigned long next = index;
+	struct page *page;
+
+	if (data)
+		return kvmfork_tree_next(&mem->tree, &next, &page) ?
+			next : mem->nr_pages;
+	while (index < mem->nr_pages &&
+	       kvmfork_tree_lookup(&mem->tree, index).page)
+		index++;
+	return index;
+}
+
+static loff_t kvmfork_mem_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct kvmfork_mem *mem = file->private_data;
+	loff_t size = i_size_read(mem->inode);
+	unsigned long index;
+	loff_t found;
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return generic_file_llseek_size(file, offset, whence,
+						MAX_LFS_FILESIZE, size);
+	if (offset < 0 || offset >= size)
+		return -ENXIO;
+
+	down_read(&mem->lock);
+	index = kvmfork_mem_seek(mem, offset >> PAGE_SHIFT, whence == SEEK_DATA);
+	up_read(&mem->lock);
+
+	found = max_t(loff_t, offset, (loff_t)index << PAGE_SHIFT);
+	if (whence == SEEK_DATA && found >= size)
+		return -ENXIO;
+	return vfs_setpos(file, min(found, size), size);
+}
+
+/* Zero part of a page, without allocating one for a hole. */
+static int kvmfork_mem_zero_part(struct kvmfork_mem *mem, loff_t pos, size_t len)
+{
+	struct page *page;
+
+	if (!len)
+		return 0;
+	down_read(&mem->lock);
+	page = kvmfork_tree_lookup(&mem->tree, pos >> PAGE_SHIFT).page;
+	up_read(&mem->lock);
+	return page ? kvmfork_mem_write_page(mem, pos, NULL, len) : 0;
+}
+
+static long kvmfork_mem_fallocate(struct file *file, int mode, loff_t offset,
+				  loff_t len)
+{
+	struct kvmfork_mem *mem = file->private_data;
+	loff_t size = i_size_read(mem->inode);
+	loff_t end, first, last;
+	int ret;
+
+	if (mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
+		return -EOPNOTSUPP;
+	if (offset >= size)
+		return 0;
+	end = min(offset + len, size);
+
+	/* Whole pages: from first up to, not including, last. */
+	first = round_up(offset, PAGE_SIZE);
+	last = round_down(end, PAGE_SIZE);
+	if (first > last)
+		return kvmfork_mem_zero_part(mem, offset, end - offset);
+
+	ret = kvmfork_mem_zero_part(mem, offset, first - offset);
+	if (!ret)
+		ret = kvmfork_mem_zero_part(mem, last, end - last);
+	if (!ret && first < last)
+		ret = kvmfork_mem_punch(mem, first >> PAGE_SHIFT,
+					(last >> PAGE_SHIFT) - 1);
+	return ret;
+}
+
+static void kvmfork_mem_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct kvmfork_mem *mem = file->private_data;
+	unsigned long total, private;
+
+	down_read(&mem->lock);
+	total = mem->tree.nr_pages;
+	private = kvmfork_tree_count_private(&mem->tree);
+	up_read(&mem->lock);
+
+	seq_printf(m, "kvmfork-size:\t%lu kB\n", mem->nr_pages << (PAGE_SHIFT - 10));
+	seq_printf(m, "kvmfork-private:\t%lu kB\n", private << (PAGE_SHIFT - 10));
+	seq_printf(m, "kvmfork-shared:\t%lu kB\n",
+		   (total - private) << (PAGE_SHIFT - 10));
+	seq_printf(m, "kvmfork-freezes:\t%lld\n", atomic64_read(&mem->nr_freezes));
+}
+
+static int kvmfork_mem_release(struct inode *inode, struct file *file)
+{
+	struct kvmfork_mem *mem = file->private_data;
+
+	kvmfork_tree_destroy(&mem->tree);
+	if (mem->zero)
+		put_page(mem->zero);
+	kfree(mem);
+	kvmfork_fs_release();
+	return 0;
+}
+
+const struct file_operations kvmfork_mem_fops = {
+	.owner		= THIS_MODULE,
+	.llseek		= kvmfork_mem_llseek,
+	.read_iter	= kvmfork_mem_read_iter,
+	.write_iter	= kvmfork_mem_write_iter,
+	.fallocate	= kvmfork_mem_fallocate,
+	.fsync		= noop_fsync,
+	.mmap		= kvmfork_mem_mmap,
+	.show_fdinfo	= kvmfork_mem_show_fdinfo,
+	.release	= kvmfork_mem_release,
+};
+
+static struct file *kvmfork_mem_open(unsigned long nr_pages,
+				     const struct kvmfork_frozen *frozen)
+{
+	struct kvmfork_mem *mem = kzalloc(sizeof(*mem), GFP_KERNEL_ACCOUNT);
+	struct file *file;
+
+	if (!mem)
+		return ERR_PTR(-ENOMEM);
+	init_rwsem(&mem->lock);
+	mem->nr_pages = nr_pages;
+	kvmfork_tree_init(&mem->tree, nr_pages);
+
+	file = kvmfork_fs_open("[kvmfork-memory]", &kvmfork_mem_fops,
+			       (loff_t)nr_pages << PAGE_SHIFT, mem);
+	if (IS_ERR(file)) {
+		kfree(mem);
+		return file;
+	}
+	mem->inode = file_inode(file);
+	if (frozen) {
+		kvmfork_tree_share(&mem->tree, &frozen->tree);
+		inode_set_bytes(mem->inode,
+				(loff_t)mem->tree.nr_pages << PAGE_SHIFT);
+	}
+	return file;
+}
+
+struct file *kvmfork_mem_create(unsigned long nr_pages)
+{
+	return kvmfork_mem_open(nr_pages, NULL);
+}
+
+struct file *kvmfork_mem_spawn(const struct kvmfork_frozen *frozen)
+{
+	return kvmfork_mem_open(frozen->nr_pages, frozen);
+}
+
+struct kvmfork_mem *kvmfork_mem_from_file(struct file *file)
+{
+	return file->f_op == &kvmfork_mem_fops ? file->private_data : NULL;
+}

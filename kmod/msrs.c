@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The model-specific registers of a vCPU: those that KVM lists, and those that
+ * it knows and does not list (MTRRs, machine-check banks).
+ */
+#include <linux/kvm_host.h>
+#include <linux/slab.h>
+#include <asm/msr-index.h>
+#include <asm/mce.h>
+#include <asm/mtrr.h>
+
+#include "state.h"
+
+/* KVM_GET_MSRS and KVM_SET_MSRS take fewer than 256 at a time. */
+#define MSRS_PER_CALL	255
+
+/* Of the TLFS: synthetic MSRs. Reading one makes KVM set up Hyper-V state. */
+#define HYPERV_MSR_FIRST	0x40000000
+#define HYPERV_MSR_LAST		0x4000ffff
+
+/* The most that KVM keeps, as KVM_X86_GET_MCE_CAP_SUPPORTED says. */
+#define MCE_BANKS_MAX		32
+
+static bool msr_is_carried_elsewhere(u32 index)
+{
+	/* By the TSC offset; writing it would make the TSC jump. */
+	if (index == MSR_IA32_TSC)
+		return true;
+	/* vCPUs with Hyper-V enabled are refused. */
+	return index >= HYPERV_MSR_FIRST && index <= HYPERV_MSR_LAST;
+}
+
+/*
+ * Read the MSRs of @entries and keep those that can be read. KVM stops at the
+ * first that cannot, and returns how many it has read.
+ */
+static long msrs_read(struct kvmfork_target *target,
+		      struct kvm_msr_entry *entries, u32 nr)
+{
+	struct kvm_msrs *msrs;
+	u32 next = 0, kept = 0;
+	long ret = 0;
+
+	msrs = kzalloc(struct_size(msrs, entries, MSRS_PER_CALL), GFP_KERNEL);
+	if (!msrs)
+		return -ENOMEM;
+
+	while (next < nr) {
+		u32 count = min_t(u32, nr - next, MSRS_PER_CALL);
+
+		msrs->nmsrs = count;
+		memcpy(msrs->entries, entries + next, count * sizeof(*entries));
+		ret = kvmfork_kvm_exchange(target->scratch, target->file,
+					   KVM_GET_MSRS, msrs,
+					   struct_size(msrs, entries, count));
+		if (ret < 0)
+			goto out;
+		ret = min_t(u32, ret, count);
+		memmove(entries + kept, msrs->entries, ret * sizeof(*entries));
+		kept += ret;
+		next += ret;
+		if (ret < count)
+			next++;		/* not readable: there is no state */
+	}
+	ret = kept;
+out:
+	kfree(msrs);
+	return ret;
+}
+
+static bool msr_has_value(struct kvmfork_target *target,
+			  const struct kvm_msr_entry *entry)
+{
+	struct kvm_msr_entry now = { .index = entry->index };
+
+	return msrs_read(target, &now, 1) == 1 && now.data == entry->data;
+}
+
+/*
+ * KVM stops at the first MSR that it does not let be set. That is no loss when
+ * the register has the value already: many are constants of the host.
+ */
+static int msrs_load(struct kvmfork_target *target,
+		     const struct kvmfork_record *record)
+{
+	const struct kvm_msr_entry *entries = (const void *)record->data;
+	u32 nr = record->size / sizeof(*entries);
+	struct kvm_msrs *msrs;
+	char what[48];
+	u32 next = 0;
+	long ret = 0;
+
+	msrs = kzalloc(struct_size(msrs, entries, MSRS_PER_CALL), GFP_KERNEL);
+	if (!msrs)
+		return -ENOMEM;
+
+	while (next < nr) {
+		u32 count = min_t(u32, nr - next, MSRS_PER_CALL);
+
+		msrs->nmsrs = count;
+		memcpy(msrs->entries, entries + next, count * sizeof(*entries));
+		ret = kvmfork_kvm_set(target->scratch, target->file,
+				      KVM_SET_MSRS, msrs,
+				      struct_size(msrs, entries, count));
+		if (ret < 0)
+			break;
+		next += ret;
+		if (ret < count && !msr_has_value(target, &entries[next++])) {
+			ret = -EOPNOTSUPP;
+			break;
+		}
+	}
+	kfree(msrs);
+	if (ret >= 0)
+		return 0;
+	snprintf(what, sizeof(what), "KVM_SET_MSRS, MSR %#x",
+		 next ? entries[next - 1].index : 0);
+	return kvmfork_target_report(target, what, ret);
+}
+
+static u32 msrs_list(struct kvm_msr_entry *entries, u32 banks)
+{
+	static const u32 mtrrs[] = {
+		MSR_MTRRdefType, MSR_MTRRfix64K_00000, MSR_MTRRfix16K_80000,
+		MSR_MTRRfix16K_A0000, MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_C8000,
+		MSR_MTRRfix4K_D0000, MSR_MTRRfix4K_D8000, MSR_MTRRfix4K_E0000,
+		MSR_MTRRfix4K_E8000, MSR_MTRRfix4K_F0000, MSR_MTRRfix4K_F8000,
+	};
+	u32 i, nr = 0;
+
+	/* Others may only be written once this one allows VMX. */
+	entries[nr++].index = MSR_IA32_FEAT_CTL;
+	for (i = 0; i < kvmfork_msr_list->nmsrs; i++) {
+		u32 index = kvmfork_msr_list->indices[i];
+
+		if (!msr_is_carried_elsewhere(index) &&
+		    index != MSR_IA32_FEAT_CTL)
+			entries[nr++].index = index;
+	}
+	for (i = 0; i < ARRAY_SIZE(mtrrs); i++)
+		entries[nr++].index = mtrrs[i];
+	for (i = 0; i < 2 * KVM_NR_VAR_MTRR; i++)
+		entries[nr++].index = MTRRphysBase_MSR(0) + i;
+	for (i = 0; i < 4 * banks; i++)
+		entries[nr++].index = MSR_IA32_MCx_CTL(0) + i;
+	return nr;
+}
+
+/* Give the vCPU the machine-check capabilities that its registers need. */
+static int mce_load(struct kvmfork_target *target,
+		    const struct kvmfork_record *record)
+{
+	struct kvm_msr_entry cap = { .index = MSR_IA32_MCG_CAP };
+	u64 mcg_cap = *(const u64 *)record->data;
+	long ret;
+
+	cap.data = mcg_cap;
+	if (msr_has_value(target, &cap))
+		return 0;
+	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+			      &mcg_cap, sizeof(mcg_cap));
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
+int kvmfork_msrs_save(struct kvmfork_target *target, struct list_head *state)
+{
+	struct kvm_msr_entry cap = { .index = MSR_IA32_MCG_CAP };
+	struct kvmfork_record *record;
+	u32 banks, room;
+	long ret;
+
+	ret = msrs_read(target, &cap, 1);
+	if (ret != 1)
+		return ret < 0 ? ret : -EIO;
+	banks = min_t(u32, cap.data & MCG_BANKCNT_MASK, MCE_BANKS_MAX);
+	record = kvmfork_state_add(state, "KVM_X86_SETUP_MCE",
+				   KVM_X86_SETUP_MCE, mce_load, sizeof(u64));
+	if (!record)
+		return -ENOMEM;
+	*(u64 *)record->data = cap.data;
+
+	room = 1 + kvmfork_msr_list->nmsrs + 12 + 2 * KVM_NR_VAR_MTRR + 4 * banks;
+	record = kvmfork_state_add(state, "KVM_SET_MSRS", KVM_SET_MSRS,
+				   msrs_load, room * sizeof(cap));
+	if (!record)
+		return -ENOMEM;
+	ret = msrs_read(target, (void *)record->data,
+			msrs_list((void *)record->data, banks));
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_GET_MSRS", ret);
+	record->size = ret * sizeof(cap);
+	return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The state of a vCPU or VM as a list of records: each is the argument of one
+ * KVM call that sets a part of it, in the order in which KVM accepts them.
+ */
+#ifndef KVMFORK_STATE_H
+#define KVMFORK_STATE_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+
+#include "kvmcall.h"
+#include "report.h"
+
+struct kvm_vcpu;
+
+/* A KVM file with what is needed to talk to it and about it. */
+struct kvmfork_target {
+	struct file *file;
+	struct kvmfork_scratch *scratch;
+	struct kvmfork_report *report;
+	const char *name;		/* "VM" or "vCPU" */
+	u32 id;				/* of a vCPU */
+};
+
+struct kvmfork_record;
+typedef int (*kvmfork_load_fn)(struct kvmfork_target *target,
+			       const struct kvmfork_record *record);
+
+struct kvmfork_record {
+	struct list_head link;
+	const char *name;		/* of the KVM call, for messages */
+	unsigned int cmd;
+	kvmfork_load_fn load;		/* NULL: the plain call */
+	u32 size;
+	u8 data[] __aligned(8);
+};
+
+/* A plain pair of KVM calls on a struct of fixed size. */
+struct kvmfork_pair {
+	const char *name;
+	unsigned int get;
+	unsigned int set;
+	u32 size;
+};
+
+#define KVMFORK_PAIR(state, type) \
+	{ "KVM_SET_" #state, KVM_GET_##state, KVM_SET_##state, sizeof(type) }
+
+/* Append a record with @size bytes of zeroes. NULL: out of memory. */
+struct kvmfork_record *
+kvmfork_state_add(struct list_head *state, const char *name, unsigned int cmd,
+		  kvmfork_load_fn load, u32 size);
+void kvmfork_state_destroy(struct list_head *state);
+
+/* Read one pair and append it. An error is reported by name. */
+int kvmfork_state_save_pair(struct kvmfork_target *target,
+			    struct list_head *state,
+			    const struct kvmfork_pair *pair);
+
+/* Set all records, in order. The first that fails is reported. */
+int kvmfork_state_load(struct kvmfork_target *target,
+		       const struct list_head *state);
+
+/* Report that @what failed for @target; returns @err. */
+int kvmfork_target_report(struct kvmfork_target *target, const char *what,
+			  int err);
+
+/* vcpu_state.c: all of a stopped vCPU. */
+int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
+		      struct file *vm_file, struct list_head *state);
+
+/* msrs.c: append the MSRs. */
+int kvmfork_msrs_save(struct kvmfork_target *target, struct list_head *state);
+
+/*
+ * vm_state.c. The clock goes on while a template waits: it is loaded with the
+ * time that has passed added. It comes before the vCPUs, some of whose MSRs
+ * are measured against it; the devices after them, since an I/O APIC with a
+ * pending interrupt hands that on to the local APICs when it is loaded.
+ */
+struct kvmfork_shape;
+int kvmfork_clock_save(struct kvmfork_target *target, struct list_head *state);
+int kvmfork_devices_save(struct kvmfork_target *target,
+			 const struct kvmfork_shape *shape,
+			 struct list_head *state);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Templates: all that makes a VM, frozen. Immutable once made, so that any
+ * number of tasks may spawn from one at a time without a lock; bound to no
+ * address space and to no other VM.
+ */
+#ifndef KVMFORK_TEMPLATE_H
+#define KVMFORK_TEMPLATE_H
+
+#include <linux/kvmfork.h>
+#include <linux/list.h>
+
+#include "kvmpeek.h"
+#include "mem.h"
+#include "report.h"
+
+struct kvmfork_vm;
+
+struct kvmfork_template_vcpu {
+	u32 id;
+	struct list_head state;
+};
+
+/* A stretch of the parent's memory that slots refer to. */
+struct kvmfork_template_mapping {
+	unsigned long addr;
+	unsigned long size;
+	u64 offset;		/* in the memory file */
+	u32 memory;		/* index of it */
+};
+
+struct kvmfork_template {
+	struct kvmfork_shape shape;
+	struct list_head clock;
+	struct list_head devices;
+	u32 nr_vcpus;
+	struct kvmfork_template_vcpu *vcpus;	/* in order of creation */
+	u32 nr_memories;
+	struct kvmfork_frozen *memories;
+	u32 nr_mappings;
+	struct kvmfork_template_mapping *mappings;	/* by rising addr */
+	u64 traps;
+	unsigned long nr_dirty;		/* pages frozen that were dirty */
+};
+
+/*
+ * Freeze @vm, with its vCPUs given by @args. The caller holds vm->lock. The VM
+ * goes on, whether this fails or not. ERR_PTR on failure, reported.
+ */
+struct kvmfork_template *
+kvmfork_template_create(struct kvmfork_vm *vm, const struct kvmfork_freeze *args,
+			struct kvmfork_report *report);
+void kvmfork_template_destroy(struct kvmfork_template *template);
+
+/*
+ * Put @template into a file and return its fd. The file owns it; on failure it
+ * stays with the caller.
+ */
+int kvmfork_template_install(struct kvmfork_template *template);
+
+/*
+ * mappings.c: find the memory files behind the slots of template->shape in the
+ * caller's address space. Fills nr_mappings, mappings, and an array of
+ * @nr_files referenced files, in the order of kvmfork_template_mapping.memory,
+ * which the caller puts and frees. -EMEDIUMTYPE, reported: a slot has other
+ * memory.
+ */
+int kvmfork_mappings_find(struct kvmfork_template *template,
+			  struct file ***files, u32 *nr_files,
+			  struct kvmfork_report *report);
+/* The mapping that @addr is in. */
+const struct kvmfork_template_mapping *
+kvmfork_mappings_at(const struct kvmfork_template *template, unsigned long addr);
+
+/*
+ * spawn.c: make a VM of @template in the caller's address space, tell the
+ * caller about it in @args, which is copied to offset @offset of the ioctl's
+ * struct @to, and make all fds visible at once as the last step. Nothing is left
+ * behind on failure. -E2BIG: nr_vcpus and nr_mappings have been set, and
+ * copied, to what is needed.
+ */
+struct kvmfork_args;
+int kvmfork_spawn(const struct kvmfork_template *template,
+		  struct kvmfork_spawn *args, size_t offset,
+		  const struct kvmfork_args *to, struct kvmfork_report *report);
+
+#endif

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The page tree. See tree.h for the idea and the locking. */
+#include <linux/bitops.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/refcount.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "tree.h"
+
+struct kvmfork_node {
+	refcount_t refs;	/* slots and roots that point here */
+	unsigned long dirty;	/* slots with dirty pages below; 0 if shared */
+	void *slots[KVMFORK_NODE_SLOTS];
+};
+
+static_assert(KVMFORK_NODE_SLOTS == BITS_PER_LONG);
+
+static struct kmem_cache *node_cache;
+
+int kvmfork_tree_module_init(void)
+{
+	node_cache = KMEM_CACHE(kvmfork_node, SLAB_ACCOUNT);
+	return node_cache ? 0 : -ENOMEM;
+}
+
+void kvmfork_tree_module_exit(void)
+{
+	kmem_cache_destroy(node_cache);
+}
+
+/*
+ * The share count of a page. page_count() cannot serve: page tables and
+ * whoever else looks at the page count there too.
+ */
+static atomic_long_t *page_shares(struct page *page)
+{
+	return (atomic_long_t *)&page->private;
+}
+
+struct page *kvmfork_page_alloc(bool zero)
+{
+	gfp_t gfp = GFP_HIGHUSER | __GFP_ACCOUNT | (zero ? __GFP_ZERO : 0);
+	struct page *page = alloc_page(gfp);
+
+	if (page)
+		atomic_long_set(page_shares(page), 1);
+	return page;
+}
+
+static void page_share(struct page *page)
+{
+	atomic_long_inc(page_shares(page));
+}
+
+/*
+ * The release pairs with the acquire in page_is_private(): who reuses the page
+ * writes after the others have read.
+ */
+void kvmfork_page_unshare(struct page *page)
+{
+	if (!atomic_long_dec_return_release(page_shares(page))) {
+		smp_acquire__after_ctrl_dep();
+		set_page_private(page, 0);
+		put_page(page);
+	}
+}
+
+static bool page_is_private(struct page *page)
+{
+	return atomic_long_read_acquire(page_shares(page)) == 1;
+}
+
+/*
+ * A node that only its owner points to stays so: a second reference is only
+ * taken through the first one, under the owner's lock.
+ */
+static bool node_is_private(const struct kvmfork_node *node)
+{
+	if (refcount_read(&node->refs) != 1)
+		return false;
+	smp_acquire__after_ctrl_dep();
+	return true;
+}
+
+static unsigned int level_shift(unsigned int level)
+{
+	return level * KVMFORK_NODE_SHIFT;
+}
+
+static unsigned int slot_of(unsigned long index, unsigned int level)
+{
+	return (index >> level_shift(level)) & (KVMFORK_NODE_SLOTS - 1);
+}
+
+static struct kvmfork_node *node_alloc(void)
+{
+	struct kvmfork_node *node = kmem_cache_zalloc(node_cache, GFP_KERNEL);
+
+	if (node)
+		refcount_set(&node->refs, 1);
+	return node;
+}
+
+/* Level 0 are leaves. Recursion is as deep as the tree is high. */
+static void node_put(struct kvmfork_node *node, unsigned int level)
+{
+	unsigned int i;
+
+	if (!refcount_dec_and_test(&node->refs))
+		return;
+
+	for (i = 0; i < KVMFORK_NODE_SLOTS; i++) {
+		if (!node->slots[i])
+			continue;
+		if (level)
+			node_put(node->slots[i], level - 1);
+		else
+			kvmfork_page_unshare(node->slots[i]);
+	}
+	kmem_cache_free(node_cache, node);
+	cond_resched();
+}
+
+static struct kvmfork_node *node_copy(const struct kvmfork_node *node,
+				      unsigned int level)
+{
+	struct kvmfork_node *copy = kmem_cache_alloc(node_cache, GFP_KERNEL);
+	unsigned int i;
+
+	if (!copy)
+		return NULL;
+
+	refcount_set(&copy->refs, 1);
+	copy->dirty = 0;
+	for (i = 0; i < KVMFORK_NODE_SLOTS; i++) {
+		void *slot = node->slots[i];
+
+		copy->slots[i] = slot;
+		if (!slot)
+			continue;
+		if (level)
+			refcount_inc(&((struct kvmfork_node *)slot)->refs);
+		else
+			page_share(slot);
+	}
+	return copy;
+}
+
+void kvmfork_tree_init(struct kvmfork_tree *tree, unsigned long size)
+{
+	tree->root = NULL;
+	tree->nr_pages = 0;
+	tree->height = 1;
+	while ((size - 1) >> level_shift(tree->height))
+		tree->height++;
+}
+
+void kvmfork_tree_destroy(struct kvmfork_tree *tree)
+{
+	if (tree->root)
+		node_put(tree->root, tree->height - 1);
+	tree->root = NULL;
+	tree->nr_pages = 0;
+}
+
+void kvmfork_tree_share(struct kvmfork_tree *to,
+			const struct kvmfork_tree *from)
+{
+	*to = *from;
+	if (to->root)
+		refcount_inc(&to->root->refs);
+}
+
+struct kvmfork_slot kvmfork_tree_lookup(const struct kvmfork_tree *tree,
+					unsigned long index)
+{
+	struct kvmfork_slot found = { .private = true };
+	struct kvmfork_node *node = tree->root;
+	unsigned int level = tree->height;
+
+	while (node && level--) {
+		unsigned int i = slot_of(index, level);
+
+		found.private = found.private && node_is_private(node);
+		if (!level) {
+			found.page = node->slots[i];
+			found.dirty = test_bit(i, &node->dirty);
+		}
+		node = node->slots[i];
+	}
+	if (found.page)
+		found.private = found.private && page_is_private(found.page);
+	return found;
+}
+
+/* Make the node in *@slot, at @level, private, and there if it was missing. */
+static struct kvmfork_node *node_make_private(void **slot, unsigned int level)
+{
+	struct kvmfork_node *node = *slot;
+	struct kvmfork_node *mine;
+
+	if (node && node_is_private(node))
+		return node;
+
+	mine = node ? node_copy(node, level) : node_alloc();
+	if (!mine)
+		return NULL;
+	*slot = mine;
+	if (node)
+		node_put(node, level);
+	return mine;
+}
+
+int kvmfork_tree_store(struct kvmfork_tree *tree, unsigned long index,
+		       struct page *page, struct page **old)
+{
+	void **slot = (void **)&tree->root;
+	unsigned int level = tree->height;
+
+	while (level--) {
+		struct kvmfork_node *node = node_make_private(slot, level);
+
+		/* Nodes made so far hold what their originals held. */
+		if (!node)
+			return -ENOMEM;
+		slot = &node->slots[slot_of(index, level)];
+		if (!level)
+			clear_bit(slot_of(index, 0), &node->dirty);
+	}
+
+	*old = *slot;
+	*slot = page;
+	tree->nr_pages += !!page - !!*old;
+	return 0;
+}
+
+void kvmfork_tree_mark_dirty(struct kvmfork_tree *tree, unsigned long index)
+{
+	struct kvmfork_node *node = tree->root;
+	unsigned int level = tree->height;
+
+	while (level--) {
+		unsigned int i = slot_of(index, level);
+
+		if (!test_bit(i, &node->dirty))
+			set_bit(i, &node->dirty);
+		node = node->slots[i];
+	}
+}
+
+static bool node_next(const struct kvmfork_node *node, unsigned int level,
+		      unsigned long *index, struct page **page)
+{
+	unsigned long step = 1UL << level_shift(level);
+	unsigned int i;
+
+	for (i = slot_of(*index, level); i < KVMFORK_NODE_SLOTS; i++) {
+		if (node->slots[i]) {
+			if (!level) {
+				*page = node->slots[i];
+				return true;
+			}
+			if (node_next(node->slots[i], level - 1, index, page))
+				return true;
+			/* It left *index at the start of the next slot. */
+			continue;
+		}
+		*index = (*index & ~(step - 1)) + step;
+	}
+	return false;
+}
+
+bool kvmfork_tree_next(const struct kvmfork_tree *tree, unsigned long *index,
+		       struct page **page)
+{
+	if (!tree->root || *index >> level_shift(tree->height))
+		return false;
+	return node_next(tree->root, tree->height - 1, index, page);
+}
+
+static unsigned long node_count_private(const struct kvmfork_node *node,
+					unsigned int level)
+{
+	unsigned long count = 0;
+	unsigned int i;
+
+	if (!node_is_private(node))
+		return 0;
+
+	for (i = 0; i < KVMFORK_NODE_SLOTS; i++) {
+		if (!node->slots[i])
+			continue;
+		if (level)
+			count += node_count_private(node->slots[i], level - 1);
+		else
+			count += page_is_private(node->slots[i]);
+	}
+	cond_resched();
+	return count;
+}
+
+unsigned long kvmfork_tree_count_private(const struct kvmfork_tree *tree)
+{
+	if (!tree->root)
+		return 0;
+	return node_count_private(tree->root, tree->height - 1);
+}
+
+static int node_clean(struct kvmfork_node *node, unsigned int level,
+		      unsigned long first, kvmfork_clean_fn fn, void *arg)
+{
+	unsigned long todo = node->dirty;
+	unsigned int i;
+	int ret;
+
+	if (!todo)
+		return 0;
+
+	if (!level) {
+		ret = fn(arg, first, (struct page **)node->slots, &todo);
+		if (!ret)
+			node->dirty = todo;
+		cond_resched();
+		return ret;
+	}
+
+	for_each_set_bit(i, &todo, KVMFORK_NODE_SLOTS) {
+		struct kvmfork_node *child = node->slots[i];
+
+		ret = node_clean(child, level - 1,
+				 first + ((unsigned long)i << level_shift(level)),
+				 fn, arg);
+		if (ret)
+			return ret;
+		if (!child->dirty)
+			clear_bit(i, &node->dirty);
+	}
+	return 0;
+}
+
+int kvmfork_tree_clean(struct kvmfork_tree *tree, kvmfork_clean_fn fn,
+		       void *arg)
+{
+	if (!tree->root || !tree->root->dirty)
+		return 0;
+	return node_clean(tree->root, tree->height - 1, 0, fn, arg);
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Saving the state of a vCPU. The records are made in the order in which they
+ * can be loaded; what depends on what is said at each.
+ */
+#include <linux/kvm_host.h>
+#include <linux/slab.h>
+
+#include "compat/kvm.h"
+#include "kvmpeek.h"
+#include "state.h"
+
+#define CPUID_ENTRIES_MAX	256
+
+static int cpuid_save(struct kvmfork_target *target, struct list_head *state)
+{
+	struct kvmfork_record *record;
+	struct kvm_cpuid2 *cpuid;
+	long ret;
+
+	record = kvmfork_state_add(state, "KVM_SET_CPUID2", KVM_SET_CPUID2, NULL,
+				   struct_size(cpuid, entries, CPUID_ENTRIES_MAX));
+	if (!record)
+		return -ENOMEM;
+	cpuid = (void *)record->data;
+	cpuid->nent = CPUID_ENTRIES_MAX;
+	ret = kvmfork_kvm_exchange(target->scratch, target->file,
+				   KVM_GET_CPUID2, cpuid, record->size);
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_GET_CPUID2", ret);
+	/* The page is the caller's: he may have written another number. */
+	if (cpuid->nent > CPUID_ENTRIES_MAX)
+		return -EINVAL;
+	record->size = struct_size(cpuid, entries, cpuid->nent);
+	return 0;
+}
+
+static int pv_cpuid_load(struct kvmfork_target *target,
+			 const struct kvmfork_record *record)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID,
+		.args[0] = 1,
+	};
+	long ret = kvmfork_kvm_set(target->scratch, target->file,
+				   KVM_ENABLE_CAP, &cap, sizeof(cap));
+
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
+static int tsc_khz_load(struct kvmfork_target *target,
+			const struct kvmfork_record *record)
+{
+	u32 khz = *(const u32 *)record->data;
+	long ret;
+
+	/* Without TSC scaling it can only be what it is. */
+	if (kvmfork_kvm_call(target->file, KVM_GET_TSC_KHZ, 0) == khz)
+		return 0;
+	ret = kvmfork_kvm_call(target->file, KVM_SET_TSC_KHZ, khz);
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
+static int tsc_khz_save(struct kvmfork_target *target, struct list_head *state)
+{
+	struct kvmfork_record *record;
+	long khz;
+
+	khz = kvmfork_kvm_call(target->file, KVM_GET_TSC_KHZ, 0);
+	if (khz < 0)
+		return kvmfork_target_report(target, "KVM_GET_TSC_KHZ", khz);
+	record = kvmfork_state_add(state, "KVM_SET_TSC_KHZ", KVM_SET_TSC_KHZ,
+				   tsc_khz_load, sizeof(u32));
+	if (!record)
+		return -ENOMEM;
+	*(u32 *)record->data = khz;
+	return 0;
+}
+
+/* A struct that names a user address, with what is there behind it. */
+struct tsc_offset_args {
+	struct kvm_device_attr attr;
+	u64 offset;
+};
+
+static void tsc_offset_prepare(struct kvmfork_target *target,
+			       struct tsc_offset_args *args)
+{
+	args->attr = (struct kvm_device_attr) {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = target->scratch->addr +
+			offsetof(struct tsc_offset_args, offset),
+	};
+}
+
+static int tsc_offset_load(struct kvmfork_target *target,
+			   const struct kvmfork_record *record)
+{
+	struct tsc_offset_args args;
+	long ret;
+
+	tsc_offset_prepare(target, &args);
+	args.offset = *(const u64 *)record->data;
+	ret = kvmfork_kvm_set(target->scratch, target->file,
+			      KVM_SET_DEVICE_ATTR, &args, sizeof(args));
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
+/*
+ * The offset to the host's TSC and not the guest's TSC: so the child's goes on
+ * as the parent's does, and those of several vCPUs stay together.
+ */
+static int tsc_offset_save(struct kvmfork_target *target,
+			   struct list_head *state)
+{
+	struct kvmfork_record *record;
+	struct tsc_offset_args args;
+	long ret;
+
+	record = kvmfork_state_add(state, "KVM_VCPU_TSC_OFFSET", 0,
+				   tsc_offset_load, sizeof(u64));
+	if (!record)
+		return -ENOMEM;
+	tsc_offset_prepare(target, &args);
+	args.offset = 0;
+	ret = kvmfork_kvm_exchange(target->scratch, target->file,
+				   KVM_GET_DEVICE_ATTR, &args, sizeof(args));
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_VCPU_TSC_OFFSET", ret);
+	*(u64 *)record->data = args.offset;
+	return 0;
+}
+
+/* Is there nothing but what a vCPU starts with? */
+static bool nested_is_default(const struct kvm_nested_state *nested)
+{
+	if (nested->format == KVM_STATE_NESTED_FORMAT_SVM)
+		return nested->flags == KVM_STATE_NESTED_GIF_SET;
+	return !nested->flags && nested->hdr.vmx.vmxon_pa == ~0ULL &&
+	       nested->size <= sizeof(*nested);
+}
+
+static int nested_save(struct kvmfork_target *target, struct file *vm_file,
+		       struct list_head *state)
+{
+	struct kvmfork_record *record;
+	struct kvm_nested_state *nested;
+	long ret, size;
+
+	size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION,
+				KVM_CAP_NESTED_STATE);
+	if (size < (long)sizeof(*nested))
+		return size < 0 ? size : 0;
+	if (size > KVMFORK_SCRATCH_SIZE)
+		return -E2BIG;
+
+	record = kvmfork_state_add(state, "KVM_SET_NESTED_STATE",
+				   KVM_SET_NESTED_STATE, NULL, size);
+	if (!record)
+		return -ENOMEM;
+	nested = (void *)record->data;
+	nested->size = size;
+	ret = kvmfork_kvm_exchange(target->scratch, target->file,
+				   KVM_GET_NESTED_STATE, nested, size);
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
+	if (nested->size > size)
+		return -EINVAL;
+	if (nested_is_default(nested)) {
+		list_del(&record->link);
+		kvfree(record);
+	}
+	return 0;
+}
+
+/* KVM_SET_XCRS is an error on a host without XSAVE, where there are none. */
+static int xcrs_save(struct kvmfork_target *target, struct list_head *state)
+{
+	static const struct kvmfork_pair pair = KVMFORK_PAIR(XCRS, struct kvm_xcrs);
+	struct kvmfork_record *record;
+	int ret;
+
+	ret = kvmfork_state_save_pair(target, state, &pair);
+	if (ret)
+		return ret;
+	record = list_last_entry(state, struct kvmfork_record, link);
+	if (!((struct kvm_xcrs *)record->data)->nr_xcrs) {
+		list_del(&record->link);
+		kvfree(record);
+	}
+	return 0;
+}
+
+static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
+		      struct list_head *state)
+{
+	struct kvmfork_pair pair = {
+		.name = "KVM_SET_XSAVE",
+		.get = KVM_GET_XSAVE2,
+		.set = KVM_SET_XSAVE,
+	};
+	long size;
+
+	/* Larger than struct kvm_xsave when the guest may use AMX. */
+	size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+	if (size < 0)
+		return size;
+	if (size > KVMFORK_SCRATCH_SIZE)
+		return -E2BIG;
+	pair.size = max_t(long, size, sizeof(struct kvm_xsave));
+	return kvmfork_state_save_pair(target, state, &pair);
+}
+
+#ifdef KVM_REG_GUEST_SSP
+struct one_reg_args {
+	struct kvm_one_reg reg;
+	u64 value;
+};
+
+static void ssp_prepare(struct kvmfork_target *target, struct one_reg_args *args)
+{
+	args->reg.id = KVM_X86_REG_KVM(KVM_REG_GUEST_SSP);
+	args->reg.addr = target->scratch->addr +
+			 offsetof(struct one_reg_args, value);
+}
+
+static int ssp_load(struct kvmfork_target *target,
+		    const struct kvmfork_record *record)
+{
+	struct one_reg_args args;
+	long ret;
+
+	ssp_prepare(target, &args);
+	args.value = *(const u64 *)record->data;
+	ret = kvmfork_kvm_set(target->scratch, target->file, KVM_SET_ONE_REG,
+			      &args, sizeof(args));
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
+/* The shadow stack pointer, of guests that have shadow stacks. */
+static int ssp_save(struct kvmfork_target *target, struct list_head *state)
+{
+	struct kvmfork_record *record;
+	struct one_reg_args args = {};
+
+	ssp_prepare(target, &args);
+	if (kvmfork_kvm_exchange(target->scratch, target->file, KVM_GET_ONE_REG,
+				 &args, sizeof(args)) < 0)
+		return 0;
+	record = kvmfork_state_add(state, "KVM_REG_GUEST_SSP", 0, ssp_load,
+				   sizeof(u64));
+	if (!record)
+		return -ENOMEM;
+	*(u64 *)record->data = args.value;
+	return 0;
+}
+#else
+static int ssp_save(struct kvmfork_target *target, struct list_head *state)
+{
+	return 0;
+}
+#endif
+
+/* What user space has told KVM through kvm_run. */
+struct run_inputs {
+	u64 cr8;
+	u64 apic_base;
+	u64 kvm_valid_regs;
+	u8 request_interrupt_window;
+};
+
+static int run_load(struct kvmfork_target *target,
+		    const struct kvmfork_record *record)
+{
+	const struct run_inputs *inputs = (const void *)record->data;
+	struct kvm_run *run;
+
+	run = kvmfork_vcpu_run(kvmfork_file_to_vcpu(target->file));
+	run->cr8 = inputs->cr8;
+	run->apic_base = inputs->apic_base;
+	run->kvm_valid_regs = inputs->kvm_valid_regs;
+	run->request_interrupt_window = inputs->request_interrupt_window;
+	return 0;
+}
+
+static int run_save(struct kvm_vcpu *vcpu, struct list_head *state)
+{
+	const struct kvm_run *run = kvmfork_vcpu_run(vcpu);
+	struct kvmfork_record *record;
+	struct run_inputs *inputs;
+
+	record = kvmfork_state_add(state, "kvm_run", 0, run_load,
+				   sizeof(*inputs));
+	if (!record)
+		return -ENOMEM;
+	inputs = (void *)record->data;
+	inputs->cr8 = READ_ONCE(run->cr8);
+	inputs->apic_base = READ_ONCE(run->apic_base);
+	inputs->kvm_valid_regs = READ_ONCE(run->kvm_valid_regs);
+	inputs->request_interrupt_window =
+		READ_ONCE(run->request_interrupt_window);
+	return 0;
+}
+
+static int guest_debug_save(struct kvm_vcpu *vcpu, struct list_head *state)
+{
+	struct kvmfork_record *record;
+	struct kvm_guest_debug debug;
+
+	kvmfork_vcpu_guest_debug(vcpu, &debug);
+	if (!debug.control)
+		return 0;
+	record = kvmfork_state_add(state, "KVM_SET_GUEST_DEBUG",
+				   KVM_SET_GUEST_DEBUG, NULL, sizeof(debug));
+	if (!record)
+		return -ENOMEM;
+	memcpy(record->data, &debug, sizeof(debug));
+	return 0;
+}
+
+/* What KVM checks all else against. */
+static int identity_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
+			 struct list_head *state)
+{
+	int ret = cpuid_save(target, state);
+
+	if (ret || !kvmfork_vcpu_enforces_pv_cpuid(vcpu))
+		return ret;
+	return kvmfork_state_add(state, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID", 0,
+				 pv_cpuid_load, 0) ? 0 : -ENOMEM;
+}
+
+int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
+		      struct file *vm_file, struct list_head *state)
+{
+	static const struct kvmfork_pair
+		sregs = KVMFORK_PAIR(SREGS2, struct kvm_sregs2),
+		debugregs = KVMFORK_PAIR(DEBUGREGS, struct kvm_debugregs),
+		lapic = KVMFORK_PAIR(LAPIC, struct kvm_lapic_state),
+		regs = KVMFORK_PAIR(REGS, struct kvm_regs),
+		events = KVMFORK_PAIR(VCPU_EVENTS, struct kvm_vcpu_events),
+		mp_state = KVMFORK_PAIR(MP_STATE, struct kvm_mp_state);
+	struct kvm_mp_state scratch;
+	int ret;
+
+	ret = kvmfork_vcpu_check(vcpu, target->report);
+	/* Takes pending INIT and SIPI, which changes what follows. */
+	if (!ret)
+		ret = kvmfork_kvm_get(target->scratch, target->file,
+				      KVM_GET_MP_STATE, &scratch, sizeof(scratch));
+
+	ret = ret ?: identity_save(target, vcpu, state);
+	/* Before anything is measured in TSC cycles. */
+	ret = ret ?: tsc_khz_save(target, state);
+	ret = ret ?: tsc_offset_save(target, state);
+	/* EFER and CR4 before what they enable; APIC base before the LAPIC. */
+	ret = ret ?: kvmfork_state_save_pair(target, state, &sregs);
+	ret = ret ?: nested_save(target, vm_file, state);
+	ret = ret ?: xcrs_save(target, state);
+	ret = ret ?: xsave_save(target, vm_file, state);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &debugregs);
+	/* The timer mode is in the LAPIC, the TSC deadline among the MSRs. */
+	if (!ret && kvmfork_vcpu_has_lapic(vcpu))
+		ret = kvmfork_state_save_pair(target, state, &lapic);
+	ret = ret ?: kvmfork_msrs_save(target, state);
+	ret = ret ?: ssp_save(target, state);
+	/* Drops pending exceptions, so before the events. */
+	ret = ret ?: kvmfork_state_save_pair(target, state, &regs);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &events);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &mp_state);
+	ret = ret ?: guest_debug_save(vcpu, state);
+	return ret ?: run_save(vcpu, state);
+}

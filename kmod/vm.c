@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Attach files. See vm.h. */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/hashtable.h>
+#include <linux/kprobes.h>
+#include <linux/ktime.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "args.h"
+#include "kvmcall.h"
+#include "template.h"
+#include "trace.h"
+#include "ud.h"
+#include "vm.h"
+
+/* The attached VMs by their struct kvm. Read under RCU, by the #UD probe. */
+static DEFINE_HASHTABLE(attached, 8);
+static DEFINE_SPINLOCK(attached_lock);
+
+static struct kvmfork_vm *attached_find(const struct kvm *kvm)
+{
+	struct kvmfork_vm *vm;
+
+	hash_for_each_possible_rcu(attached, vm, link, (unsigned long)kvm,
+				   lockdep_is_held(&attached_lock))
+		if (vm->kvm == kvm)
+			return vm;
+	return NULL;
+}
+
+u64 kvmfork_vm_traps(const struct kvm *kvm)
+{
+	struct kvmfork_vm *vm;
+	u64 traps;
+
+	rcu_read_lock();
+	vm = attached_find(kvm);
+	traps = vm ? READ_ONCE(vm->traps) : 0;
+	rcu_read_unlock();
+	return traps;
+}
+NOKPROBE_SYMBOL(kvmfork_vm_traps);
+
+static int attached_add(struct kvmfork_vm *vm)
+{
+	int ret = -EEXIST;
+
+	spin_lock(&attached_lock);
+	if (!attached_find(vm->kvm)) {
+		hash_add_rcu(attached, &vm->link, (unsigned long)vm->kvm);
+		ret = 0;
+	}
+	spin_unlock(&attached_lock);
+	return ret;
+}
+
+static void attached_remove(struct kvmfork_vm *vm)
+{
+	spin_lock(&attached_lock);
+	hash_del_rcu(&vm->link);
+	spin_unlock(&attached_lock);
+}
+
+static int kvmfork_vm_trap(struct kvmfork_vm *vm, u64 traps)
+{
+	u64 changed = traps ^ vm->traps;
+	int ret;
+
+	lockdep_assert_held(&vm->lock);
+	if (traps & ~KVMFORK_TRAP_UD)
+		return -EINVAL;
+	if (changed & traps & KVMFORK_TRAP_UD) {
+		ret = kvmfork_ud_get();
+		if (ret)
+			return ret;
+	}
+	WRITE_ONCE(vm->traps, traps);
+	if (changed & ~traps & KVMFORK_TRAP_UD)
+		kvmfork_ud_put();
+	return 0;
+}
+
+int kvmfork_vm_set_traps(struct file *attach_file, u64 traps)
+{
+	struct kvmfork_vm *vm = attach_file->private_data;
+	int ret;
+
+	mutex_lock(&vm->lock);
+	ret = kvmfork_vm_trap(vm, traps);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+static long ioctl_trap(struct kvmfork_vm *vm, struct kvmfork_args *from)
+{
+	struct kvmfork_trap args;
+	int ret;
+
+	ret = kvmfork_args_get(from, &args, sizeof(args));
+	return ret ?: kvmfork_vm_trap(vm, args.events);
+}
+
+static int freeze_check(const struct kvmfork_freeze *args)
+{
+	if (args->flags || memchr_inv(args->reserved, 0, sizeof(args->reserved)))
+		return -EINVAL;
+	return 0;
+}
+
+static long ioctl_freeze(struct kvmfork_vm *vm, struct kvmfork_args *from)
+{
+	struct kvmfork_template *template;
+	struct kvmfork_report report = {};
+	struct kvmfork_freeze args;
+	int ret;
+
+	ret = kvmfork_args_get(from, &args, sizeof(args));
+	ret = ret ?: freeze_check(&args);
+	if (ret)
+		return ret;
+
+	template = kvmfork_template_create(vm, &args, &report);
+	if (IS_ERR(template)) {
+		kvmfork_report_copy(&report, u64_to_user_ptr(args.message),
+				    args.message_size);
+		return PTR_ERR(template);
+	}
+	ret = kvmfork_template_install(template);
+	if (ret < 0)
+		kvmfork_template_destroy(template);
+	return ret;
+}
+
+static long ioctl_fork(struct kvmfork_vm *vm, struct kvmfork_args *from)
+{
+	struct kvmfork_template *template;
+	struct kvmfork_report report = {};
+	u64 start = ktime_get_ns();
+	struct kvmfork_fork args;
+	unsigned long nr_dirty;
+	int ret;
+
+	ret = kvmfork_args_get(from, &args, sizeof(args));
+	ret = ret ?: freeze_check(&args.freeze);
+	if (ret)
+		return ret;
+	/* Before anything is done. spawn_check() looks at the rest. */
+	if (args.spawn.message || args.spawn.message_size)
+		return -EINVAL;
+
+	template = kvmfork_template_create(vm, &args.freeze, &report);
+	if (IS_ERR(template)) {
+		ret = PTR_ERR(template);
+		nr_dirty = 0;
+	} else {
+		nr_dirty = template->nr_dirty;
+		ret = kvmfork_spawn(template, &args.spawn,
+				    offsetof(struct kvmfork_fork, spawn), from,
+				    &report);
+		kvmfork_template_destroy(template);
+	}
+	trace_kvmfork_fork(nr_dirty, ktime_get_ns() - start, ret);
+	if (ret)
+		kvmfork_report_copy(&report,
+				    u64_to_user_ptr(args.freeze.message),
+				    args.freeze.message_size);
+	return ret;
+}
+
+static long kvmfork_vm_ioctl(struct file *file, unsigned int cmd,
+			     unsigned long arg)
+{
+	struct kvmfork_vm *vm = file->private_data;
+	struct kvmfork_args args;
+	long ret;
+	int nr;
+
+	nr = kvmfork_args_init(&args, cmd, arg);
+	if (nr < _IOC_NR(KVMFORK_TRAP) || nr > _IOC_NR(KVMFORK_FORK))
+		return -ENOTTY;
+	/* One at a time; waiting would only freeze the same VM twice. */
+	if (!mutex_trylock(&vm->lock))
+		return -EALREADY;
+
+	switch (nr) {
+	case _IOC_NR(KVMFORK_TRAP):
+		ret = ioctl_trap(vm, &args);
+		break;
+	case _IOC_NR(KVMFORK_FREEZE):
+		ret = ioctl_freeze(vm, &args);
+		break;
+	default:
+		ret = ioctl_fork(vm, &args);
+		break;
+	}
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+static void kvmfork_vm_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct kvmfork_vm *vm = file->private_data;
+
+	seq_printf(m, "kvmfork-traps:\t%#llx\n", READ_ONCE(vm->traps));
+}
+
+static int kvmfork_vm_release(struct inode *inode, struct file *file)
+{
+	struct kvmfork_vm *vm = file->private_data;
+
+	attached_remove(vm);
+	if (vm->traps & KVMFORK_TRAP_UD)
+		kvmfork_ud_put();
+	fput(vm->file);
+	kfree_rcu(vm, rcu);
+	return 0;
+}
+
+static const struct file_operations kvmfork_vm_fops = {
+	.owner		= THIS_MODULE,
+	.unlocked_ioctl	= kvmfork_vm_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.llseek		= noop_llseek,
+	.show_fdinfo	= kvmfork_vm_show_fdinfo,
+	.release	= kvmfork_vm_release,
+};
+
+struct file *kvmfork_vm_attach(struct file *file)
+{
+	struct kvmfork_vm *vm;
+	struct file *out;
+	int ret;
+
+	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&vm->lock);
+	vm->file = get_file(file);
+	vm->kvm = kvmfork_file_to_kvm(file);
+	ret = attached_add(vm);
+	if (ret)
+		goto put_file;
+
+	out = anon_inode_getfile("[kvmfork-vm]", &kvmfork_vm_fops, vm, O_RDWR);
+	if (!IS_ERR(out))
+		return out;
+	ret = PTR_ERR(out);
+	attached_remove(vm);
+put_file:
+	fput(vm->file);
+	kfree_rcu(vm, rcu);
+	return ERR_PTR(ret);
+}

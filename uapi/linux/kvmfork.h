@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * kvmfork: fork a running KVM virtual machine.
+ *
+ * docs/api.rst describes every call with its errors. Four kinds of file
+ * take part:
+ *
+ *  - the device /dev/kvmfork: information, new memory files, attaching;
+ *  - a memory file: guest memory that can be shared copy-on-write. It is
+ *    mapped with mmap(MAP_SHARED), backs KVM memory slots, and knows
+ *    pread(), pwrite(), lseek(SEEK_DATA/SEEK_HOLE) and
+ *    fallocate(FALLOC_FL_PUNCH_HOLE);
+ *  - an attach file: the hold of this module on one KVM VM;
+ *  - a template: an immutable copy of a VM, from which VMs are spawned.
+ *
+ * The size that an ioctl number carries is the version of its struct. A
+ * caller built against a longer struct than the running module knows gets
+ * E2BIG unless what the module does not know is zero; what a shorter one
+ * leaves out reads as zero. Flag bits, padding and reserved fields that are
+ * not zero and not known give EINVAL, commands not known ENOTTY.
+ */
+#ifndef _UAPI_LINUX_KVMFORK_H
+#define _UAPI_LINUX_KVMFORK_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define KVMFORK_API_VERSION	1
+
+/* Bits of kvmfork_info.features. */
+#define KVMFORK_FEATURE_MEMORY		(1ULL << 0)
+#define KVMFORK_FEATURE_FORK		(1ULL << 1)
+#define KVMFORK_FEATURE_TEMPLATE	(1ULL << 2)
+/* The running kernel lets the module see the guest's #UD. */
+#define KVMFORK_FEATURE_TRAP_UD		(1ULL << 3)
+
+/* The largest memory file, in bytes. */
+#define KVMFORK_MEMORY_SIZE_MAX		(1ULL << 44)
+
+/**
+ * struct kvmfork_info - what the loaded module offers
+ * @api_version: KVMFORK_API_VERSION of the module
+ * @reserved: zero
+ * @features: KVMFORK_FEATURE_* bits
+ * @memory_size_max: largest size of a memory file, in bytes
+ */
+struct kvmfork_info {
+	__u32 api_version;
+	__u32 reserved;
+	__u64 features;
+	__u64 memory_size_max;
+};
+
+/**
+ * struct kvmfork_create_memory - make a memory file
+ * @size: bytes, a multiple of 4096, 1 page to KVMFORK_MEMORY_SIZE_MAX; fixed
+ *	for the life of the file
+ * @flags: zero
+ */
+struct kvmfork_create_memory {
+	__u64 size;
+	__u64 flags;
+};
+
+/**
+ * struct kvmfork_attach - take hold of a KVM VM
+ * @vm_fd: from KVM_CREATE_VM, made by the calling process
+ * @flags: zero
+ */
+struct kvmfork_attach {
+	__s32 vm_fd;
+	__u32 flags;
+};
+
+/* Bits of kvmfork_trap.events. */
+#define KVMFORK_TRAP_UD		(1ULL << 0)
+
+/**
+ * struct kvmfork_trap - guest events that leave to user space
+ * @events: KVMFORK_TRAP_* bits; those not named are switched off
+ *
+ * With KVMFORK_TRAP_UD an invalid-opcode exception of the guest makes KVM_RUN
+ * return with KVM_EXIT_EXCEPTION, kvm_run.ex.exception 6 and RIP at the
+ * instruction, instead of being delivered to the guest.
+ */
+struct kvmfork_trap {
+	__u64 events;
+};
+
+/**
+ * struct kvmfork_freeze - make a template of a VM, which goes on
+ * @flags: zero
+ * @vcpu_fds: user pointer to __s32[@nr_vcpus]: the fds of all vCPUs of the
+ *	VM, in any order
+ * @nr_vcpus: entries of @vcpu_fds
+ * @message_size: bytes at @message
+ * @message: user pointer or zero. When the call fails, what could not be
+ *	carried is said here in one line, NUL-terminated
+ * @reserved: zero
+ */
+struct kvmfork_freeze {
+	__u64 flags;
+	__u64 vcpu_fds;
+	__u32 nr_vcpus;
+	__u32 message_size;
+	__u64 message;
+	__u64 reserved[4];
+};
+
+/**
+ * struct kvmfork_vcpu - a vCPU of a new VM
+ * @id: the id given to KVM_CREATE_VCPU, as in the parent
+ * @fd: its file, close-on-exec
+ */
+struct kvmfork_vcpu {
+	__u32 id;
+	__s32 fd;
+};
+
+/**
+ * struct kvmfork_mapping - guest memory of a new VM in the caller's memory
+ * @address: where it has been mapped, shared and writable
+ * @parent_address: where the parent had it mapped
+ * @size: bytes
+ * @offset: offset of its first byte in the memory file, bytes
+ * @memory_fd: the memory file, close-on-exec; mappings of the same file have
+ *	the same fd
+ * @reserved: zero
+ */
+struct kvmfork_mapping {
+	__u64 address;
+	__u64 parent_address;
+	__u64 size;
+	__u64 offset;
+	__s32 memory_fd;
+	__u32 reserved;
+};
+
+/*
+ * Map the guest memory at the parent's addresses. Nothing is replaced: EEXIST
+ * when something is mapped there.
+ */
+#define KVMFORK_SPAWN_FIXED	(1ULL << 0)
+
+/**
+ * struct kvmfork_spawn - make a VM from a template, in the caller's memory
+ * @flags: KVMFORK_SPAWN_* bits
+ * @vcpus: user pointer to struct kvmfork_vcpu[@nr_vcpus], filled in the order
+ *	in which the parent's vCPUs were created
+ * @mappings: user pointer to struct kvmfork_mapping[@nr_mappings], filled by
+ *	rising @parent_address
+ * @message: as in struct kvmfork_freeze
+ * @message_size: bytes at @message
+ * @kvm_fd: an open /dev/kvm
+ * @nr_vcpus: in: entries of @vcpus; out: how many there are (with E2BIG: how
+ *	many it takes)
+ * @nr_mappings: likewise for @mappings
+ * @vm_fd: out: the KVM VM, close-on-exec
+ * @attach_fd: out: the attach file of the new VM, with the traps of the
+ *	parent at the time of the freeze, close-on-exec
+ * @reserved: zero
+ */
+struct kvmfork_spawn {
+	__u64 flags;
+	__u64 vcpus;
+	__u64 mappings;
+	__u64 message;
+	__u32 message_size;
+	__s32 kvm_fd;
+	__u32 nr_vcpus;
+	__u32 nr_mappings;
+	__s32 vm_fd;
+	__s32 attach_fd;
+	__u64 reserved[4];
+};
+
+/**
+ * struct kvmfork_fork - freeze and spawn in one call
+ * @freeze: the parent's side
+ * @spawn: the child's side. Messages of both go to @freeze.message;
+ *	@spawn.message and @spawn.message_size must be zero
+ */
+struct kvmfork_fork {
+	struct kvmfork_freeze freeze;
+	struct kvmfork_spawn spawn;
+};
+
+#define KVMFORK_IOC		0xBF
+
+/* On /dev/kvmfork. The last two return a new close-on-exec fd. */
+#define KVMFORK_GET_INFO	_IOR(KVMFORK_IOC, 0x00, struct kvmfork_info)
+#define KVMFORK_CREATE_MEMORY	_IOW(KVMFORK_IOC, 0x01, struct kvmfork_create_memory)
+#define KVMFORK_ATTACH		_IOW(KVMFORK_IOC, 0x02, struct kvmfork_attach)
+
+/* On an attach file. FREEZE returns the fd of the template, close-on-exec. */
+#define KVMFORK_TRAP		_IOW(KVMFORK_IOC, 0x10, struct kvmfork_trap)
+#define KVMFORK_FREEZE		_IOW(KVMFORK_IOC, 0x11, struct kvmfork_freeze)
+#define KVMFORK_FORK		_IOWR(KVMFORK_IOC, 0x12, struct kvmfork_fork)
+
+/* On a template. */
+#define KVMFORK_SPAWN		_IOWR(KVMFORK_IOC, 0x20, struct kvmfork_spawn)
+
+#endif /* _UAPI_LINUX_KVMFORK_H */
