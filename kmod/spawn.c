@@ -290,24 +290,34 @@ static int child_attach(struct child *child)
 	return kvmfork_vm_set_traps(attach, child->template->traps);
 }
 
-static int child_build(struct child *child, const struct kvmfork_spawn *args)
+/* All of the child that takes arguments for KVM, which need scratch memory. */
+static int child_furnish(struct child *child)
 {
-	struct kvmfork_target target;
+	struct kvmfork_target target = vm_target(child);
 	int ret;
 
-	ret = child_create_vm(child, args->kvm_fd);
-	if (ret)
-		return ret;
-	target = vm_target(child);
-
-	ret = child_map(child, args->flags);
-	ret = ret ?: child_create_board(child);
+	ret = child_create_board(child);
 	ret = ret ?: child_set_slots(child);
 	ret = ret ?: child_create_vcpus(child);
 	ret = ret ?: kvmfork_state_load(&target, &child->template->clock);
 	ret = ret ?: child_load_vcpus(child);
 	ret = ret ?: kvmfork_state_load(&target, &child->template->devices);
 	return ret ?: child_attach(child);
+}
+
+static int child_build(struct child *child, const struct kvmfork_spawn *args)
+{
+	int ret;
+
+	ret = child_create_vm(child, args->kvm_fd);
+	/* Before the scratch memory, which might land where this has to be. */
+	ret = ret ?: child_map(child, args->flags);
+	ret = ret ?: kvmfork_scratch_get(&child->scratch);
+	if (ret)
+		return ret;
+	ret = child_furnish(child);
+	kvmfork_scratch_put(&child->scratch);
+	return ret;
 }
 
 /* Undo child_build(), in reverse. */
@@ -467,11 +477,7 @@ int kvmfork_spawn(const struct kvmfork_template *template,
 	    (template->nr_vcpus && !child.vcpus))
 		goto free;
 
-	ret = kvmfork_scratch_get(&child.scratch);
-	if (ret)
-		goto free;
 	ret = child_build(&child, args);
-	kvmfork_scratch_put(&child.scratch);
 	ret = ret ?: child_publish(&child, args, offset, to);
 	if (ret)
 		child_unbuild(&child);
