@@ -313,6 +313,16 @@ void kvmfork_vcpu_guest_debug(struct kvm_vcpu *vcpu,
 	debug->arch.debugreg[7] = vcpu->arch.guest_debug_dr7;
 }
 
+u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.cpuid_nent);
+}
+
+bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.hyperv);
+}
+
 bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu)
 {
 	return vcpu->arch.pv_cpuid.enforce;

@@ -77,6 +77,10 @@ struct kvm_run *kvmfork_vcpu_run(struct kvm_vcpu *vcpu);
 /* KVM_SET_GUEST_DEBUG as it was called last; control 0: not at all. */
 void kvmfork_vcpu_guest_debug(struct kvm_vcpu *vcpu,
 			      struct kvm_guest_debug *debug);
+/* Entries of KVM_GET_CPUID2. */
+u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu);
+/* KVM keeps Hyper-V state for it. */
+bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu);
 /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID is on. */
 bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu);
 /* -EOPNOTSUPP, reported, when the vCPU has something that cannot be carried. */

@@ -47,7 +47,6 @@ struct kvmfork_frozen {
 	unsigned long nr_pages;
 };
 
-
 /*
  * Open a new memory file, empty or with what @frozen holds. It belongs to the
  * caller, who is charged for what the file comes to hold. ERR_PTR on failure.

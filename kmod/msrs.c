@@ -9,25 +9,34 @@
 #include <asm/mce.h>
 #include <asm/mtrr.h>
 
+#include "kvmpeek.h"
 #include "state.h"
 
 /* KVM_GET_MSRS and KVM_SET_MSRS take fewer than 256 at a time. */
 #define MSRS_PER_CALL	255
 
-/* Of the TLFS: synthetic MSRs. Reading one makes KVM set up Hyper-V state. */
+/* Of the Hyper-V TLFS, section 3: synthetic MSRs. */
 #define HYPERV_MSR_FIRST	0x40000000
 #define HYPERV_MSR_LAST		0x4000ffff
 
 /* The most that KVM keeps, as KVM_X86_GET_MCE_CAP_SUPPORTED says. */
 #define MCE_BANKS_MAX		32
 
-static bool msr_is_carried_elsewhere(u32 index)
+static bool msr_is_carried(u32 index, bool hyperv)
 {
-	/* By the TSC offset; writing it would make the TSC jump. */
-	if (index == MSR_IA32_TSC)
-		return true;
-	/* vCPUs with Hyper-V enabled are refused. */
-	return index >= HYPERV_MSR_FIRST && index <= HYPERV_MSR_LAST;
+	switch (index) {
+	case MSR_IA32_TSC:	/* by the TSC offset; writing it makes it jump */
+	case MSR_IA32_FEAT_CTL:	/* first of the list, see msrs_list() */
+	case HV_X64_MSR_VP_RUNTIME:		/* these follow from the clock */
+	case HV_X64_MSR_TIME_REF_COUNT:
+	case HV_X64_MSR_TSC_FREQUENCY:
+	case HV_X64_MSR_APIC_FREQUENCY:
+		return false;
+	default:
+		/* Reading one would make KVM set up state for it. */
+		return hyperv || index < HYPERV_MSR_FIRST ||
+		       index > HYPERV_MSR_LAST;
+	}
 }
 
 /*
@@ -118,7 +127,7 @@ static int msrs_load(struct kvmfork_target *target,
 	return kvmfork_target_report(target, what, ret);
 }
 
-static u32 msrs_list(struct kvm_msr_entry *entries, u32 banks)
+static u32 msrs_list(struct kvm_msr_entry *entries, u32 banks, bool hyperv)
 {
 	static const u32 mtrrs[] = {
 		MSR_MTRRdefType, MSR_MTRRfix64K_00000, MSR_MTRRfix16K_80000,
@@ -133,8 +142,7 @@ static u32 msrs_list(struct kvm_msr_entry *entries, u32 banks)
 	for (i = 0; i < kvmfork_msr_list->nmsrs; i++) {
 		u32 index = kvmfork_msr_list->indices[i];
 
-		if (!msr_is_carried_elsewhere(index) &&
-		    index != MSR_IA32_FEAT_CTL)
+		if (msr_is_carried(index, hyperv))
 			entries[nr++].index = index;
 	}
 	for (i = 0; i < ARRAY_SIZE(mtrrs); i++)
@@ -162,7 +170,8 @@ static int mce_load(struct kvmfork_target *target,
 	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
 }
 
-int kvmfork_msrs_save(struct kvmfork_target *target, struct list_head *state)
+int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
+		      struct list_head *state)
 {
 	struct kvm_msr_entry cap = { .index = MSR_IA32_MCG_CAP };
 	struct kvmfork_record *record;
@@ -185,7 +194,8 @@ int kvmfork_msrs_save(struct kvmfork_target *target, struct list_head *state)
 	if (!record)
 		return -ENOMEM;
 	ret = msrs_read(target, (void *)record->data,
-			msrs_list((void *)record->data, banks));
+			msrs_list((void *)record->data, banks,
+				  kvmfork_vcpu_has_hyperv(vcpu)));
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_MSRS", ret);
 	record->size = ret * sizeof(cap);

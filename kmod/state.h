@@ -71,7 +71,8 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct file *vm_file, struct list_head *state);
 
 /* msrs.c: append the MSRs. */
-int kvmfork_msrs_save(struct kvmfork_target *target, struct list_head *state);
+int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
+		      struct list_head *state);
 
 /*
  * vm_state.c. The clock goes on while a template waits: it is loaded with the

@@ -10,28 +10,32 @@
 #include "kvmpeek.h"
 #include "state.h"
 
-#define CPUID_ENTRIES_MAX	256
-
-static int cpuid_save(struct kvmfork_target *target, struct list_head *state)
+/*
+ * How many entries there are is asked of KVM's structures: 6.1 does not tell
+ * by KVM_GET_CPUID2, against its documentation.
+ */
+static int cpuid_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
+		      struct list_head *state)
 {
+	u32 nent = kvmfork_vcpu_count_cpuid(vcpu);
 	struct kvmfork_record *record;
 	struct kvm_cpuid2 *cpuid;
 	long ret;
 
+	if (!nent)
+		return 0;
 	record = kvmfork_state_add(state, "KVM_SET_CPUID2", KVM_SET_CPUID2, NULL,
-				   struct_size(cpuid, entries, CPUID_ENTRIES_MAX));
+				   struct_size(cpuid, entries, nent));
 	if (!record)
 		return -ENOMEM;
 	cpuid = (void *)record->data;
-	cpuid->nent = CPUID_ENTRIES_MAX;
+	cpuid->nent = nent;
 	ret = kvmfork_kvm_exchange(target->scratch, target->file,
 				   KVM_GET_CPUID2, cpuid, record->size);
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_CPUID2", ret);
-	/* The page is the caller's: he may have written another number. */
-	if (cpuid->nent > CPUID_ENTRIES_MAX)
-		return -EINVAL;
-	record->size = struct_size(cpuid, entries, cpuid->nent);
+	/* Another thread of the caller's can have written there. */
+	cpuid->nent = nent;
 	return 0;
 }
 
@@ -323,7 +327,7 @@ static int guest_debug_save(struct kvm_vcpu *vcpu, struct list_head *state)
 static int identity_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 			 struct list_head *state)
 {
-	int ret = cpuid_save(target, state);
+	int ret = cpuid_save(target, vcpu, state);
 
 	if (ret || !kvmfork_vcpu_enforces_pv_cpuid(vcpu))
 		return ret;
@@ -363,7 +367,7 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 	/* The timer mode is in the LAPIC, the TSC deadline among the MSRs. */
 	if (!ret && kvmfork_vcpu_has_lapic(vcpu))
 		ret = kvmfork_state_save_pair(target, state, &lapic);
-	ret = ret ?: kvmfork_msrs_save(target, state);
+	ret = ret ?: kvmfork_msrs_save(target, vcpu, state);
 	ret = ret ?: ssp_save(target, state);
 	/* Drops pending exceptions, so before the events. */
 	ret = ret ?: kvmfork_state_save_pair(target, state, &regs);
