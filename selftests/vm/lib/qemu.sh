@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# L1 with SVM and NPT: QEMU, which can emulate both. Debian 12's own QEMU 7.2 has
+# a cmpxchg16b that newer kernels do not survive; its backport of 10.0 is run
+# unpacked, with all its libraries, so that nothing is installed. On hardware
+# which nests it serves either vendor.
+
+# What the model has and the emulation lacks is left out by name, or QEMU would
+# warn of each.
+QEMU_CPU='EPYC,+svm,+npt,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec'
+
+qemu_prepare() {
+	with_lock qemu __qemu_prepare
+}
+
+__qemu_prepare() {
+	local tree=$CACHE_DIR/qemu
+	[ -f "$tree.ready" ] && return 0
+	with_lock apt-bookworm apt_ready bookworm
+	# shellcheck disable=SC2046 # one word per package
+	set -- $(apt_closure bookworm bookworm-backports qemu-system-x86)
+	[ $# -gt 0 ] || die "no QEMU in the package lists of bookworm-backports"
+	deb_fetch bookworm "$@"
+	progress "QEMU: unpacking"
+	deb_unpack "$tree" "$@"
+	printf '%s\n' "$@" >"$tree.ready"
+}
+
+# qemu_command: sets COMMAND from RUN_DIR, LOG, VENDOR, MEMORY, SMP, ICOUNT,
+# INTERACTIVE, CMDLINE.
+# Ports: 0 kernel log, 1 output, 2 words for the host (see l1/init).
+qemu_command() {
+	local tree=$CACHE_DIR/qemu
+	COMMAND=(
+		"$tree/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+		--library-path "$tree/lib/x86_64-linux-gnu:$tree/usr/lib/x86_64-linux-gnu"
+		"$tree/usr/bin/qemu-system-x86_64"
+		-L "$tree/usr/share/qemu" -L "$tree/usr/share/seabios"
+		-nodefaults -no-user-config -display none -no-reboot
+		-M pc -m "$MEMORY"
+		-kernel "$KERNEL_IMAGE" -initrd "$RUN_DIR/initrd" -append "$CMDLINE"
+		-chardev "file,id=log,path=$LOG" -serial chardev:log
+	)
+	if [ -n "$INTERACTIVE" ]; then
+		COMMAND+=(-chardev "stdio,id=out,signal=off" -serial chardev:out)
+	else
+		COMMAND+=(-chardev "file,id=out,path=$RUN_DIR/out" -serial chardev:out)
+	fi
+	COMMAND+=(-chardev "file,id=ctl,path=$RUN_DIR/ctl" -serial chardev:ctl)
+	if [ -n "$ICOUNT" ]; then
+		COMMAND+=(-accel "tcg,thread=single" -icount "shift=0,sleep=off" -smp 1
+			-cpu "$QEMU_CPU")
+	elif machine_has_hardware "$VENDOR"; then
+		COMMAND+=(-accel kvm -cpu host -smp "$SMP")
+	else
+		COMMAND+=(-accel "tcg,thread=multi" -smp "$SMP" -cpu "$QEMU_CPU")
+	fi
+}

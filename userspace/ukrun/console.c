@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A VM that is alone writes what the guest writes, at once. Since the first
+ * fork each line goes out whole, in one write and with "[vm ID] " before it.
+ * An unfinished line (a prompt) is shown after CONSOLE_FLUSH_MS; its
+ * VM goes on behind it, another one begins a new line first.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "console.h"
+#include "log.h"
+#include "option.h"
+#include "vm.h"
+
+static void console_option_serial(struct vm *vm, const char *arg)
+{
+	struct console *console = &vm->console;
+
+	if (!strcmp(arg, "stdio"))
+		console->kind = CONSOLE_STDIO;
+	else if (!strcmp(arg, "null") || !strcmp(arg, "none"))
+		console->kind = CONSOLE_NULL;
+	else if (!strncmp(arg, "file:", 5) && arg[5])
+		console->kind = CONSOLE_FILE;
+	else
+		die("-serial %s: stdio, file:PATH or null", arg);
+	console->path = console->kind == CONSOLE_FILE ? arg + 5 : NULL;
+}
+
+DECLARE_OPTION(serial, {
+	.name = "serial",
+	.arg = "TO",
+	.help = "COM1: stdio, null, or file:PATH; child VMs write to PATH.ID (stdio)",
+	.handle = console_option_serial,
+});
+
+static int console_open_file(const char *path)
+{
+	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+}
+
+void console_open(struct vm *vm)
+{
+	struct console *console = &vm->console;
+
+	pthread_mutex_init(&console->lock, NULL);
+	console->fd = console->kind == CONSOLE_STDIO ? STDOUT_FILENO : -1;
+	if (console->kind == CONSOLE_FILE) {
+		console->fd = console_open_file(console->path);
+		if (console->fd < 0)
+			die_errno("-serial file:%s", console->path);
+	}
+}
+
+void console_forked(struct vm *vm)
+{
+	struct console *console = &vm->console;
+	char *path;
+
+	pthread_mutex_init(&console->lock, NULL);
+	console->used = 0;
+	console->room = NULL;	/* input is the first VM's */
+	if (console->kind != CONSOLE_FILE)
+		return;
+	close(console->fd);
+	path = xasprintf("%s.%llu", console->path, (unsigned long long)vm->id);
+	console->fd = console_open_file(path);
+	if (console->fd < 0)
+		vm_warn(vm, "-serial file:%s: %s: the output of this VM is lost", path,
+			strerror(errno));
+}
+
+/* All of it, also to a pipe that is full or set to non-blocking by others. */
+static void console_put(struct console *console, struct iovec *iov, int n)
+{
+	struct pollfd pollfd = { .fd = console->fd, .events = POLLOUT };
+	ssize_t done;
+
+	while (n && console->fd >= 0) {
+		done = writev(console->fd, iov, n);
+		if (done < 0 && errno == EAGAIN)
+			poll(&pollfd, 1, -1);
+		if (done < 0 && errno != EAGAIN && errno != EINTR)
+			return;
+		while (done > 0 && n) {
+			size_t part = (size_t)done < iov->iov_len ? (size_t)done : iov->iov_len;
+
+			iov->iov_base = (char *)iov->iov_base + part;
+			iov->iov_len -= part;
+			done -= part;
+			if (!iov->iov_len) {
+				iov++;
+				n--;
+			}
+		}
+	}
+}
+
+/* Write out the collected line or part of one. */
+static void console_put_line(struct vm *vm)
+{
+	struct console *console = &vm->console;
+	struct family_shared *shared = vm->family.shared;
+	uint64_t open_line;
+	struct iovec iov[3];
+	char prefix[40];
+	int n = 0;
+
+	if (!console->used)
+		return;
+	family_lock_output(vm);
+	open_line = shared->open_line;
+	if (open_line && open_line != vm->id)
+		iov[n++] = (struct iovec){ "\n", 1 };
+	if (open_line != vm->id) {
+		snprintf(prefix, sizeof(prefix), "[vm %llu] ", (unsigned long long)vm->id);
+		iov[n++] = (struct iovec){ prefix, strlen(prefix) };
+	}
+	iov[n++] = (struct iovec){ console->line, console->used };
+	shared->open_line = console->line[console->used - 1] == '\n' ? 0 : vm->id;
+	console_put(console, iov, n);
+	family_unlock_output(vm);
+	console->used = 0;
+}
+
+static void console_write_lines(struct vm *vm, const char *text, size_t size)
+{
+	struct console *console = &vm->console;
+	bool waited = console->used;
+
+	for (; size; text++, size--) {
+		console->line[console->used++] = *text;
+		if (*text == '\n' || console->used == sizeof(console->line))
+			console_put_line(vm);
+	}
+	if (console->used && !waited)
+		loop_wake(vm);
+}
+
+void console_write(struct vm *vm, const void *text, size_t size)
+{
+	struct console *console = &vm->console;
+	struct iovec iov = { (void *)text, size };
+
+	if (console->kind == CONSOLE_NULL || !size)
+		return;
+	pthread_mutex_lock(&console->lock);
+	if (console->kind == CONSOLE_STDIO && vm->family.shared->several) {
+		console_write_lines(vm, text, size);
+	} else {
+		console_put(console, &iov, 1);
+		vm->family.shared->open_line = ((const char *)text)[size - 1] == '\n' ? 0 : vm->id;
+	}
+	pthread_mutex_unlock(&console->lock);
+}
+
+bool console_waits(struct vm *vm)
+{
+	bool waits;
+
+	pthread_mutex_lock(&vm->console.lock);
+	waits = vm->console.used;
+	pthread_mutex_unlock(&vm->console.lock);
+	return waits;
+}
+
+void console_flush(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->console.lock);
+	console_put_line(vm);
+	pthread_mutex_unlock(&vm->console.lock);
+}

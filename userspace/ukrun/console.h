@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where the text of the guest goes (-serial), and how that of several VMs on
+ * one terminal is told apart.
+ */
+#ifndef UKRUN_CONSOLE_H
+#define UKRUN_CONSOLE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct vm;
+
+enum console_kind {
+	CONSOLE_STDIO,
+	CONSOLE_FILE,
+	CONSOLE_NULL,
+};
+
+struct console {
+	enum console_kind kind;
+	const char *path;
+	int fd;
+	pthread_mutex_t lock;
+	/* The unfinished line, when there are several VMs. */
+	char line[1024];
+	size_t used;
+	/* Who takes input, and how many bytes just now. */
+	void (*receive)(void *dev, uint8_t byte);
+	void (*receive_break)(void *dev);
+	size_t (*room)(void *dev);
+	void *dev;
+};
+
+/* How long an unfinished line may wait for its end. */
+#define CONSOLE_FLUSH_MS	50
+
+void console_open(struct vm *vm);
+/* From any vCPU. */
+void console_write(struct vm *vm, const void *text, size_t size);
+/* Does an unfinished line wait? */
+bool console_waits(struct vm *vm);
+void console_flush(struct vm *vm);
+/* In a child: own file, empty line. */
+void console_forked(struct vm *vm);
+
+#endif

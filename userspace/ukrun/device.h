@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A device is one file. It declares a struct device_type, which lands in a
+ * linker section, and its options (option.h): nothing else changes when one
+ * is added.
+ */
+#ifndef UKRUN_DEVICE_H
+#define UKRUN_DEVICE_H
+
+#include "compiler.h"
+#include "io.h"
+#include "vm.h"
+
+struct device_type {
+	const char *name;
+	/* Make what the command line asks for: io_add(), device_add(). */
+	void (*setup)(struct vm *vm);
+	/* In a child, before its vCPUs run: VM fds and id are new. */
+	void (*forked)(struct vm *vm, void *dev);
+	/* The VM has ended. */
+	void (*end)(struct vm *vm, void *dev);
+};
+
+struct device {
+	const struct device_type *type;
+	void *dev;
+	struct device *next;
+};
+
+#define DECLARE_DEVICE(id, ...)						\
+	static const struct device_type declared_device_##id = __VA_ARGS__; \
+	static const struct device_type *const declared_device_ptr_##id	\
+	__section("ukrun_devices") __used = &declared_device_##id
+
+/* Have @type's hooks called for @dev. */
+void device_add(struct vm *vm, const struct device_type *type, void *dev);
+
+/* Bounds of the linker section. */
+extern const struct device_type *const __start_ukrun_devices[];
+extern const struct device_type *const __stop_ukrun_devices[];
+
+void device_setup_all(struct vm *vm);
+void device_forked_all(struct vm *vm);
+void device_end_all(struct vm *vm);
+
+#endif

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Forking a VM: freeze it to a template, fork() this process, and spawn from
+ * the template there. The runner's own state, devices included, is copied by
+ * fork(): all vCPU threads are parked, so no lock is held, and only the main
+ * thread, which does all this, exists on the other side.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/kvmfork.h>
+
+#include "device.h"
+#include "log.h"
+#include "vcpu.h"
+#include "vm.h"
+
+#define MESSAGE_SIZE	160
+#define MAPPINGS_MAX	4
+
+/* What a new process tells the parent over the pipe. */
+struct fork_report {
+	int error;
+	char message[MESSAGE_SIZE];
+};
+
+bool vm_stop(struct vm *vm)
+{
+	bool ended;
+	uint32_t i;
+
+	pthread_mutex_lock(&vm->lock);
+	vm->stop = true;
+	vcpu_kick_all(vm);
+	/* Those that wait for a child. */
+	pthread_cond_broadcast(&vm->changed);
+	for (i = 0; i < vm->config.nr_vcpus && !vm->ended; i++)
+		while (!vm->vcpus[i].parked && !vm->ended)
+			pthread_cond_wait(&vm->changed, &vm->lock);
+	ended = vm->ended;
+	pthread_mutex_unlock(&vm->lock);
+	return !ended;
+}
+
+void vm_resume(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->stop = false;
+	pthread_cond_broadcast(&vm->changed);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static int fork_freeze(struct vm *vm, struct fork_report *report)
+{
+	int32_t fds[VCPUS_MAX];
+	struct kvmfork_freeze freeze = {
+		.vcpu_fds = (uintptr_t)fds,
+		.nr_vcpus = vm->config.nr_vcpus,
+		.message = (uintptr_t)report->message,
+		.message_size = sizeof(report->message),
+	};
+	uint32_t i;
+	int fd;
+
+	for (i = 0; i < vm->config.nr_vcpus; i++)
+		fds[i] = vm->vcpus[i].fd;
+	fd = ioctl(vm->attach_fd, KVMFORK_FREEZE, &freeze);
+	report->error = fd < 0 ? errno : 0;
+	return fd;
+}
+
+/* The VM's files, from here on, are those of the new VM. */
+static int fork_adopt(struct vm *vm, const struct kvmfork_spawn *spawn,
+		      const struct kvmfork_vcpu *vcpus, const struct kvmfork_mapping *mappings)
+{
+	const struct memory *memory = &vm->memory;
+	uint32_t i, j;
+
+	vm->vm_fd = spawn->vm_fd;
+	vm->attach_fd = spawn->attach_fd;
+	for (i = 0; i < spawn->nr_mappings; i++) {
+		if (mappings[i].address != mappings[i].parent_address)
+			return -EFAULT;
+		/* One fd may serve several mappings. */
+		for (j = 0; j < i && mappings[j].memory_fd != mappings[i].memory_fd; j++)
+			;
+		if (j == i)
+			close(mappings[i].memory_fd);
+	}
+	if (madvise(memory->base, memory->size, MADV_DONTFORK))
+		return -errno;
+	for (i = 0; i < spawn->nr_vcpus; i++) {
+		if (vcpus[i].id >= vm->config.nr_vcpus)
+			return -EINVAL;
+		vm->vcpus[vcpus[i].id].fd = vcpus[i].fd;
+		vcpu_map_run(&vm->vcpus[vcpus[i].id]);
+	}
+	return 0;
+}
+
+static int fork_spawn(struct vm *vm, int template, struct fork_report *report)
+{
+	struct kvmfork_vcpu vcpus[VCPUS_MAX];
+	struct kvmfork_mapping mappings[MAPPINGS_MAX];
+	struct kvmfork_spawn spawn = {
+		.flags = KVMFORK_SPAWN_FIXED,
+		.vcpus = (uintptr_t)vcpus,
+		.mappings = (uintptr_t)mappings,
+		.message = (uintptr_t)report->message,
+		.message_size = sizeof(report->message),
+		.kvm_fd = vm->kvm_fd,
+		.nr_vcpus = vm->config.nr_vcpus,
+		.nr_mappings = MAPPINGS_MAX,
+	};
+
+	if (ioctl(template, KVMFORK_SPAWN, &spawn))
+		return -errno;
+	return fork_adopt(vm, &spawn, vcpus, mappings);
+}
+
+/* As a new VM: nothing is asked, nobody waits. */
+static void fork_reset_threads(struct vm *vm)
+{
+	uint32_t i;
+
+	vm_lock_init(vm);
+	vm->stop = false;
+	for (i = 0; i < vm->config.nr_vcpus; i++) {
+		vm->vcpus[i].parked = false;
+		vm->vcpus[i].wants_fork = false;
+	}
+}
+
+static void fork_close_parents(struct vm *vm)
+{
+	uint32_t i;
+
+	close(vm->attach_fd);
+	for (i = 0; i < vm->config.nr_vcpus; i++)
+		close(vm->vcpus[i].fd);
+	close(vm->vm_fd);
+}
+
+/* In the new process. Ends it when there is no VM to run. */
+static void fork_child(struct vm *vm, uint64_t id, pid_t parent, int template, int report_fd)
+{
+	struct fork_report report = {};
+	char name[16];
+
+	/* Dies with the parent's main thread, which is the one that ran fork(). */
+	if (vm->config.kill_children &&
+	    (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		_exit(STATUS_UKRUN_FAILED);
+	vm->parent_id = vm->id;
+	vm->id = id;
+	vm->tty = (struct tty){};
+	fork_reset_threads(vm);
+	children_forget(vm);
+	report.error = -family_join(vm);
+	if (!report.error) {
+		fork_close_parents(vm);
+		loop_forked(vm);
+		report.error = -fork_spawn(vm, template, &report);
+	}
+	close(template);
+	if (!report.error) {
+		console_forked(vm);
+		device_forked_all(vm);
+		snprintf(name, sizeof(name), "ukrun:%llu", (unsigned long long)id);
+		prctl(PR_SET_NAME, name);
+		vm->family.shared->several = true;
+		vm_log(vm, "is here, pid %d, child of vm %llu", getpid(),
+		       (unsigned long long)vm->parent_id);
+	}
+	if (write(report_fd, &report, sizeof(report)) != sizeof(report) || report.error)
+		_exit(STATUS_UKRUN_FAILED);
+	close(report_fd);
+	vcpu_start_all(vm);
+}
+
+/* Hear what became of the new process. */
+static void fork_hear(int fd, pid_t pid, struct fork_report *report)
+{
+	ssize_t n;
+
+	do {
+		n = read(fd, report, sizeof(*report));
+	} while (n < 0 && errno == EINTR);
+	if (n != sizeof(*report)) {
+		memset(report, 0, sizeof(*report));
+		report->error = EIO;
+		snprintf(report->message, sizeof(report->message), "the new process died");
+	}
+	report->message[sizeof(report->message) - 1] = '\0';
+	if (report->error)
+		waitpid(pid, NULL, 0);
+}
+
+/* The child's id, 0 in the child, or a negative errno and a message. */
+static int64_t fork_process(struct vm *vm, int template, struct fork_report *report)
+{
+	struct child *child = calloc(1, sizeof(*child));
+	uint64_t id = family_new_id(vm);
+	pid_t parent = getpid();
+	int pipe_fds[2];
+	pid_t pid = -1;
+
+	if (!child || pipe2(pipe_fds, O_CLOEXEC)) {
+		report->error = errno;
+		goto free_child;
+	}
+	pid = fork();
+	if (!pid) {
+		close(pipe_fds[0]);
+		fork_child(vm, id, parent, template, pipe_fds[1]);
+		free(child);
+		return 0;
+	}
+	report->error = pid < 0 ? errno : 0;
+	close(pipe_fds[1]);
+	if (pid > 0)
+		fork_hear(pipe_fds[0], pid, report);
+	close(pipe_fds[0]);
+	if (!report->error) {
+		children_add(vm, child, id, pid);
+		return id;
+	}
+free_child:
+	free(child);
+	return -report->error;
+}
+
+static int64_t fork_vm(struct vm *vm)
+{
+	struct fork_report report = { .error = EAGAIN };
+	int64_t result = -EAGAIN;
+	int template = -1;
+
+	if (family_has_room(vm)) {
+		template = fork_freeze(vm, &report);
+		result = template < 0 ? -report.error : fork_process(vm, template, &report);
+	}
+	/* The child has closed it already. */
+	if (result && template >= 0)
+		close(template);
+	/* Of the limit, the guest hears from us and can tell. */
+	if (result == -EAGAIN)
+		vm_log(vm, "fork: %s, --max-vms is %u", strerror(EAGAIN), vm->config.max_vms);
+	else if (result < 0)
+		vm_warn(vm, "fork: %s%s%s", strerror(-result), report.message[0] ? ": " : "",
+			report.message);
+	return result;
+}
+
+void vm_fork(struct vm *vm, struct vcpu *caller)
+{
+	struct kvm_regs regs;
+	int64_t result;
+
+	if (!vm_stop(vm))
+		return;
+	/* What the child finds; the parent's result is written over it. */
+	call_return(caller, 0, caller->call_length);
+	result = fork_vm(vm);
+	if (!result)
+		return;
+	vcpu_get_regs(caller, &regs);
+	regs.rax = result;
+	vcpu_set_regs(caller, &regs);
+	vm_log(vm, "fork by vCPU %u before 0x%llx: %lld", caller->index, regs.rip,
+	       (long long)result);
+	pthread_mutex_lock(&vm->lock);
+	caller->wants_fork = false;
+	pthread_mutex_unlock(&vm->lock);
+	vm_resume(vm);
+}

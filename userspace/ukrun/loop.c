@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "log.h"
+#include "loop.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static void loop_signals(sigset_t *set)
+{
+	struct sigaction hangup;
+
+	sigemptyset(set);
+	sigaddset(set, SIGCHLD);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	/* Blocked, it would come although nohup has it ignored. */
+	if (!sigaction(SIGHUP, NULL, &hangup) && hangup.sa_handler != SIG_IGN)
+		sigaddset(set, SIGHUP);
+}
+
+static int loop_event_fd(void)
+{
+	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+void loop_create(struct vm *vm)
+{
+	sigset_t set;
+
+	/* Inherited as ignored, children would be reaped behind our back. */
+	signal(SIGCHLD, SIG_DFL);
+	loop_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	vm->loop.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	vm->loop.event_fd = loop_event_fd();
+	if (vm->loop.signal_fd < 0 || vm->loop.event_fd < 0)
+		die_errno("event loop");
+}
+
+void loop_forked(struct vm *vm)
+{
+	/* The parent's counter is shared; that of the signals is not. */
+	close(vm->loop.event_fd);
+	vm->loop.event_fd = loop_event_fd();
+}
+
+void loop_wake(struct vm *vm)
+{
+	uint64_t one = 1;
+
+	/* When it fails the counter is not zero already. */
+	if (write(vm->loop.event_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* End as the signal would have ended a program that does not know of it. */
+static void loop_die(struct vm *vm, int signo)
+{
+	sigset_t set;
+
+	vm_log(vm, "ended by signal %d", signo);
+	device_end_all(vm);
+	console_flush(vm);
+	tty_restore(vm);
+	signal(signo, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	kill(getpid(), signo);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void loop_take_signals(struct vm *vm)
+{
+	struct signalfd_siginfo info;
+
+	while (read(vm->loop.signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			children_reap(vm);
+		else
+			loop_die(vm, info.ssi_signo);
+	}
+}
+
+static void loop_poll(struct vm *vm)
+{
+	struct pollfd fds[] = {
+		{ .fd = vm->loop.event_fd, .events = POLLIN },
+		{ .fd = vm->loop.signal_fd, .events = POLLIN },
+		{ .fd = STDIN_FILENO, .events = tty_events(vm) },
+	};
+	bool waits = console_waits(vm);
+	uint64_t count;
+	int n;
+
+	if (!fds[2].events)
+		fds[2].fd = -1;
+	n = poll(fds, 3, waits ? CONSOLE_FLUSH_MS : -1);
+	if (waits && !n)
+		console_flush(vm);
+	if (n <= 0)
+		return;
+	if (fds[0].revents && read(vm->loop.event_fd, &count, sizeof(count)) < 0)
+		return;
+	if (fds[1].revents)
+		loop_take_signals(vm);
+	if (fds[2].revents)
+		tty_read(vm);
+}
+
+static bool loop_has_ended(struct vm *vm)
+{
+	bool ended;
+
+	pthread_mutex_lock(&vm->lock);
+	ended = vm->ended;
+	pthread_mutex_unlock(&vm->lock);
+	return ended;
+}
+
+int loop_run(struct vm *vm)
+{
+	struct vcpu *caller;
+
+	while (!loop_has_ended(vm)) {
+		caller = vcpu_find_fork(vm);
+		if (caller)
+			vm_fork(vm, caller);
+		else
+			loop_poll(vm);
+	}
+	device_end_all(vm);
+	console_flush(vm);
+	tty_restore(vm);
+	vm_log(vm, "ended with status %d", vm->status);
+	return vm->status;
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* ukrun: run a kernel image in a KVM VM that can fork. */
+#include <sys/prctl.h>
+
+#include "acpi.h"
+#include "boot.h"
+#include "device.h"
+#include "image.h"
+#include "log.h"
+#include "option.h"
+#include "vcpu.h"
+#include "vm.h"
+
+int main(int argc, char **argv)
+{
+	static struct vm vm = {
+		.config = {
+			.memory_size = 64 << 20,
+			.nr_vcpus = 1,
+			.max_vms = 64,
+		},
+	};
+	const struct image_type *type;
+	struct boot boot = {};
+	struct image image;
+
+	log_open();
+	option_parse(&vm, argc, argv);
+	vm_lock_init(&vm);
+	family_create(&vm);
+	loop_create(&vm);
+	image_open(&vm, &image, &type);
+
+	kvm_open(&vm);
+	kvm_create_vm(&vm);
+	memory_create(&vm);
+	kvm_attach(&vm);
+	vcpu_create_all(&vm);
+
+	console_open(&vm);
+	device_setup_all(&vm);
+	acpi_setup(&vm);
+	type->load(&vm, &image, &boot);
+	boot_setup(&vm, &boot);
+
+	tty_open(&vm);
+	prctl(PR_SET_NAME, "ukrun:1");
+	vcpu_start_all(&vm);
+	return loop_run(&vm);
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "tty.h"
+#include "vm.h"
+
+void tty_open(struct vm *vm)
+{
+	struct tty *tty = &vm->tty;
+	struct termios raw;
+
+	if (vm->console.kind != CONSOLE_STDIO || !vm->console.room)
+		return;
+	tty->open = true;
+	if (tcgetattr(STDIN_FILENO, &tty->saved))
+		return;
+	/* In the background the terminal is somebody else's. */
+	if (tcgetpgrp(STDIN_FILENO) != getpgrp()) {
+		tty->open = false;
+		return;
+	}
+	raw = tty->saved;
+	raw.c_iflag &= ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+	raw.c_lflag &= ~(ECHO | ECHONL | ICANON | IEXTEN);
+	raw.c_cflag &= ~(CSIZE | PARENB);
+	raw.c_cflag |= CS8;
+	/* Ctrl-C reaches all VMs, as one process group; the other keys are the guest's. */
+	raw.c_lflag |= ISIG;
+	raw.c_cc[VQUIT] = _POSIX_VDISABLE;
+	raw.c_cc[VSUSP] = _POSIX_VDISABLE;
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	tty->raw = !tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+}
+
+void tty_restore(struct vm *vm)
+{
+	if (vm->tty.raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &vm->tty.saved);
+	vm->tty.raw = false;
+}
+
+short tty_events(struct vm *vm)
+{
+	return vm->tty.open && vm->console.room(vm->console.dev) ? POLLIN : 0;
+}
+
+static void tty_escape(struct vm *vm, uint8_t byte)
+{
+	struct console *console = &vm->console;
+
+	switch (byte) {
+	case 'x':
+		family_kill_others(vm, SIGTERM);
+		vm_warn(vm, "ended by Ctrl-A x");
+		vm_end(vm, 0);
+		break;
+	case 'c':
+		console->receive(console->dev, CTRL('C'));
+		break;
+	case 'b':
+		console->receive_break(console->dev);
+		break;
+	case CTRL('A'):
+	case 'a':
+		console->receive(console->dev, CTRL('A'));
+		break;
+	}
+}
+
+void tty_read(struct vm *vm)
+{
+	struct console *console = &vm->console;
+	struct tty *tty = &vm->tty;
+	size_t room = console->room(console->dev);
+	uint8_t bytes[64];
+	ssize_t n, i;
+
+	if (!room)
+		return;
+	n = read(STDIN_FILENO, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0) {
+		tty->open = false;
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		if (tty->escaped) {
+			tty->escaped = false;
+			tty_escape(vm, bytes[i]);
+		} else if (tty->raw && bytes[i] == CTRL('A')) {
+			tty->escaped = true;
+		} else {
+			console->receive(console->dev, bytes[i]);
+		}
+	}
+}

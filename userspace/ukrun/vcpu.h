@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One thread per vCPU. A vCPU *parks* when the VM stops for a fork, ends, or
+ * when it has asked for a fork itself: its thread waits in vcpu_park() with
+ * no lock held, KVM has nothing half done for it, and RIP is at an
+ * instruction that has not been executed. A parked vCPU can be copied and
+ * its registers changed by the main thread.
+ */
+#ifndef UKRUN_VCPU_H
+#define UKRUN_VCPU_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm;
+
+#define VCPUS_MAX	64
+
+struct vcpu {
+	struct vm *vm;
+	uint32_t index;		/* also KVM's id and the APIC id */
+	int fd;
+	struct kvm_run *run;
+	pthread_t thread;
+	/* Under vm->lock: */
+	bool parked;
+	bool wants_fork;
+	/* Bytes of the instruction that asked, for when the fork is done. */
+	unsigned int call_length;
+};
+
+/* Make all vCPUs; the first is the one that boots. */
+void vcpu_create_all(struct vm *vm);
+/* Use new files, after a fork. */
+void vcpu_map_run(struct vcpu *vcpu);
+void vcpu_start_all(struct vm *vm);
+
+/* Under vm->lock: make all vCPUs leave KVM_RUN and come to vcpu_park(). */
+void vcpu_kick_all(struct vm *vm);
+
+/*
+ * Finish the port access that KVM has reported, without running the guest
+ * on. On the vCPU's own thread.
+ */
+void vcpu_complete_io(struct vcpu *vcpu);
+
+/* Ask for a fork and park until it is done, or until it has to be asked for anew. */
+void vcpu_request_fork(struct vcpu *vcpu, unsigned int length);
+/* The one whose turn it is, null when there is none. */
+struct vcpu *vcpu_find_fork(struct vm *vm);
+
+/* These end the VM when KVM refuses. */
+void vcpu_get_regs(struct vcpu *vcpu, struct kvm_regs *regs);
+void vcpu_set_regs(struct vcpu *vcpu, const struct kvm_regs *regs);
+
+/* call.c: the guest's calls. The vCPU has left at ud2, or at an out to the port. */
+void call_ud(struct vcpu *vcpu);
+void call_port(struct vcpu *vcpu);
+/* Give the result and step over the instruction. */
+void call_return(struct vcpu *vcpu, int64_t result, unsigned int length);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The one VM of this process: all state of ukrun hangs off it. */
+#ifndef UKRUN_VM_H
+#define UKRUN_VM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "children.h"
+#include "console.h"
+#include "family.h"
+#include "io.h"
+#include "loop.h"
+#include "memory.h"
+#include "tty.h"
+
+struct device;
+struct vcpu;
+
+enum fork_on {
+	FORK_ON_DEFAULT,	/* what the image's type says */
+	FORK_ON_UD2,
+	FORK_ON_PORT,
+	FORK_ON_OFF,
+};
+
+/* What the command line said. */
+struct config {
+	const char *image;
+	const char *initrd;
+	const char *append;	/* null when not given */
+	const char *guest_args;	/* joined by blanks, may be empty */
+	uint64_t memory_size;
+	uint32_t nr_vcpus;
+	uint32_t max_vms;
+	enum fork_on fork_on;
+	bool kill_children;
+	bool verbose;
+};
+
+struct vm {
+	struct config config;
+
+	uint64_t id;		/* 1 is the first */
+	uint64_t parent_id;	/* 0: none */
+	struct family family;
+	struct children children;
+
+	int kvm_fd;		/* /dev/kvm */
+	int vm_fd;
+	int attach_fd;		/* -1 when this VM cannot fork */
+	struct memory memory;
+	struct io io;
+	struct device *devices;
+	struct console console;
+	struct tty tty;
+	struct loop loop;
+
+	struct vcpu *vcpus;	/* config.nr_vcpus of them */
+
+	/*
+	 * Guards all below, the children, and the flags of the vCPUs that say so.
+	 * Whoever changes something under it that another may wait for signals
+	 * @changed. Held for short times only, never over KVM_RUN.
+	 */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool stop;		/* vCPUs are to park */
+	bool ended;
+	int status;		/* once @ended */
+};
+
+/* kvm.c: the host's side of the VM */
+void kvm_open(struct vm *vm);
+void kvm_create_vm(struct vm *vm);
+/* Attach to kvmfork.ko, and have it trap ud2 when the image wants that. */
+void kvm_attach(struct vm *vm);
+/* From any thread. */
+void kvm_irq_line(struct vm *vm, uint32_t irq, bool level);
+/* Fill one vCPU's CPUID. Call it after KVM_CREATE_VCPU. */
+void cpuid_setup(struct vm *vm, struct vcpu *vcpu);
+
+/*
+ * End the VM; from any thread. The first to say so decides the status. The
+ * calling vCPU goes on to its parking place by itself.
+ */
+void vm_end(struct vm *vm, int status);
+void vm_lock_init(struct vm *vm);
+
+/* All vCPUs out of KVM_RUN with nothing half done. False: the VM has ended. */
+bool vm_stop(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+/*
+ * Serve the vCPU that asked for a fork. Returns in the parent and, with
+ * @vm turned into the child, in the new process.
+ */
+void vm_fork(struct vm *vm, struct vcpu *caller);
+
+#endif
