@@ -33,22 +33,32 @@ static int irqchip_save(struct kvmfork_target *target, struct list_head *state)
 	return 0;
 }
 
-/* The guest's clock, and when that was. */
+/* The guest's clock, and the host's at the same instant. */
 struct clock_state {
 	u64 clock;
 	u64 boottime;
 };
 
+/* Realtime minus boottime, which changes when the host's time is set. */
+static u64 realtime_offset(void)
+{
+	return ktime_to_ns(ktime_mono_to_any(0, TK_OFFS_REAL)) -
+	       ktime_to_ns(ktime_mono_to_any(0, TK_OFFS_BOOT));
+}
+
 /*
  * The clock of the child goes on from where the parent's was, plus the time
- * since. It never goes back: the clock was read before the time was.
+ * since. KVM adds that by itself, with interrupts off, to what is given to it
+ * with a realtime: reading the time here would add what passes until the call.
  */
 static int clock_load(struct kvmfork_target *target,
 		      const struct kvmfork_record *record)
 {
 	const struct clock_state *saved = (const void *)record->data;
 	struct kvm_clock_data data = {
-		.clock = saved->clock + ktime_get_boottime_ns() - saved->boottime,
+		.clock = saved->clock,
+		.flags = KVM_CLOCK_REALTIME,
+		.realtime = saved->boottime + realtime_offset(),
 	};
 	long ret;
 
@@ -59,8 +69,8 @@ static int clock_load(struct kvmfork_target *target,
 
 int kvmfork_clock_save(struct kvmfork_target *target, struct list_head *state)
 {
-	struct kvm_clock_data data;
 	struct kvmfork_record *record;
+	struct kvm_clock_data data;
 	struct clock_state *saved;
 	long ret;
 
@@ -74,7 +84,10 @@ int kvmfork_clock_save(struct kvmfork_target *target, struct list_head *state)
 		return kvmfork_target_report(target, "KVM_GET_CLOCK", ret);
 	saved = (void *)record->data;
 	saved->clock = data.clock;
-	saved->boottime = ktime_get_boottime_ns();
+	/* Without the pair (the host's clock is not the TSC) it is a bit late. */
+	saved->boottime = data.flags & KVM_CLOCK_REALTIME ?
+			  data.realtime - realtime_offset() :
+			  ktime_get_boottime_ns();
 	return 0;
 }
 
