@@ -73,6 +73,7 @@ clean:
 	$(Q)if test -e $(KDIR)/Makefile; then $(MAKE) -C $(KDIR) M=$(CURDIR) clean; fi
 	$(Q)$(MAKE) -C userspace clean
 	$(Q)$(MAKE) -C selftests clean
+	$(Q)rm -rf selftests/results
 
 #@
 #@ Test machines (L1): Debian kernels under emulators, no hardware support needed.
@@ -97,7 +98,8 @@ run: programs
 		-- $(call quote,exec /kvmfork/ukrun /app $(value ARGS))
 
 demo: programs
-	$(Q)$(VM)/demo
+	$(Q)$(if $(KERNEL),KERNEL=$(KERNEL)) $(if $(VENDOR),VENDOR=$(VENDOR)) \
+		$(if $(TIMEOUT),TIMEOUT=$(TIMEOUT)) $(VM)/demo
 
 test:
 	$(Q)$(VM)/setup host

@@ -86,10 +86,17 @@ static int kvmfork_shape_check(struct kvm *kvm, struct kvmfork_report *report)
 }
 
 static int kvmfork_shape_add_slot(struct kvmfork_shape *shape, u32 *room,
-				  const struct kvm_memory_slot *slot)
+				  const struct kvm_memory_slot *slot,
+				  struct kvmfork_report *report)
 {
+	const u32 known = KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY;
 	struct kvm_userspace_memory_region *region;
 
+	/* KVM_MEM_GUEST_MEMFD */
+	if (slot->flags & ~known)
+		return kvmfork_report(report, -EOPNOTSUPP,
+				      "slot %d: flags %#x are not carried over",
+				      slot->id, slot->flags);
 	if (shape->nr_slots == *room) {
 		u32 more = max(16U, *room * 2);
 
@@ -124,13 +131,17 @@ static void kvmfork_shape_note_private_slot(struct kvmfork_shape *shape,
 }
 
 static int kvmfork_shape_read_slots(struct kvm *kvm,
-				    struct kvmfork_shape *shape)
+				    struct kvmfork_shape *shape,
+				    struct kvmfork_report *report)
 {
 	struct kvm_memory_slot *slot;
-	int as_id, bkt, idx, ret = 0;
+	int as_id, bkt, ret;
 	u32 room = 0;
 
-	idx = srcu_read_lock(&kvm->srcu);
+	/* Not SRCU: a slot that is just being changed is there, half-way. */
+	ret = mutex_lock_killable(&kvm->slots_lock);
+	if (ret)
+		return ret;
 	for (as_id = 0; as_id < KVM_MAX_NR_ADDRESS_SPACES; as_id++) {
 		struct kvm_memslots *slots = __kvm_memslots(kvm, as_id);
 
@@ -138,10 +149,11 @@ static int kvmfork_shape_read_slots(struct kvm *kvm,
 			if (slot->id >= KVM_USER_MEM_SLOTS)
 				kvmfork_shape_note_private_slot(shape, slot);
 			else if (!ret)
-				ret = kvmfork_shape_add_slot(shape, &room, slot);
+				ret = kvmfork_shape_add_slot(shape, &room, slot,
+							     report);
 		}
 	}
-	srcu_read_unlock(&kvm->srcu, idx);
+	mutex_unlock(&kvm->slots_lock);
 	return ret;
 }
 
@@ -242,7 +254,7 @@ int kvmfork_shape_read(struct kvm *kvm, struct kvmfork_shape *shape,
 	shape->tsc_khz = READ_ONCE(kvm->arch.default_tsc_khz);
 	kvmfork_caps_read(kvm, shape->caps);
 
-	ret = kvmfork_shape_read_slots(kvm, shape);
+	ret = kvmfork_shape_read_slots(kvm, shape, report);
 	if (!ret)
 		ret = kvmfork_shape_read_routing(kvm, shape, report);
 	if (ret)

@@ -23,6 +23,7 @@
 #define IIR_TIMEOUT	0x0c
 #define LSR_DR		0x01
 #define LINE_MAX	128
+#define RING_SIZE	1024
 
 #define VECTOR_BASE	0x20
 #define IRQ_COM1	4
@@ -31,7 +32,9 @@ const char guest_name[] = "serial";
 
 static char line[LINE_MAX + 1];
 static unsigned int len;
-static bool complete;
+/* What has come and was not looked at: filled by interrupts. */
+static char ring[RING_SIZE];
+static unsigned int ring_in, ring_out;
 static unsigned int rx_irqs, tx_irqs, spurious;
 
 static const char *tx;
@@ -41,12 +44,10 @@ static void receive(void)
 	while (inb(LSR) & LSR_DR) {
 		char c = (char)inb(COM1);
 
-		if (c == '\r')
-			continue;
-		if (c == '\n')
-			WRITE_ONCE(complete, true);
-		else if (len < LINE_MAX && !complete)
-			line[len++] = c;
+		if (ring_in - ring_out < RING_SIZE)
+			ring[ring_in++ % RING_SIZE] = c;
+		else
+			check(false, "more input than room");
 	}
 }
 
@@ -97,6 +98,22 @@ static void send(const char *s)
 		irq_enable_halt();
 }
 
+/* Sleeps until a whole line is there. */
+static void get_line(void)
+{
+	char c;
+
+	for (len = 0;;) {
+		while (READ_ONCE(ring_in) == ring_out)
+			irq_enable_halt();
+		c = ring[ring_out++ % RING_SIZE];
+		if (c == '\n')
+			return;
+		if (c != '\r' && len < LINE_MAX)
+			line[len++] = c;
+	}
+}
+
 static bool handle_line(void)
 {
 	static char text[LINE_MAX + 16];
@@ -133,11 +150,8 @@ void guest_main(void)
 	say("ready");
 	outb(IER, IER_RDI);
 	while (!quit) {
-		while (!READ_ONCE(complete))
-			irq_enable_halt();
+		get_line();
 		quit = handle_line();
-		len = 0;
-		WRITE_ONCE(complete, false);
 	}
 	say("%u receive and %u transmit interrupts, %u with no reason", rx_irqs,
 	    tx_irqs, spurious);

@@ -125,10 +125,10 @@ static uint64_t wall_clock(void)
 	return (uint64_t)wall.sec * 1000 * NSEC_PER_MSEC + wall.nsec;
 }
 
-/* The time between two reads of the TSC, in ns. */
 static uint64_t tsc_to_ns(uint64_t cycles)
 {
-	return (uint64_t)((unsigned __int128)cycles * NSEC_PER_MSEC / tsc_per_ms());
+	return cycles / tsc_per_ms() * NSEC_PER_MSEC +
+	       cycles % tsc_per_ms() * NSEC_PER_MSEC / tsc_per_ms();
 }
 
 /*

@@ -61,6 +61,8 @@ run() {
 	timeout -s KILL "$limit" "$@" >"$out" 2>&1 </dev/null
 	status=$?
 	[ $status != 137 ] || kill_all
+	# Linux ends its lines as a terminal wants them.
+	sed -i 's/\r//' "$out"
 }
 
 # has PATTERN...: each is in the last output.

@@ -45,9 +45,10 @@
 /*
  * Wait for a child to end. First argument: its id, or 0 for any child. Second:
  * 0, or KVMFORK_WAIT_NOHANG to return 0 at once when none has ended.
- * Returns the id of the child and its status: 0 to 255 as given to
- * KVMFORK_CALL_EXIT or an exit port, KVMFORK_STATUS_KILLED + n when signal n
- * of the host ended it. -ECHILD (-10): no such child.
+ * Returns the id of the child and its status: 0 to 255, what ukrun would have
+ * exited with (the status given to KVMFORK_CALL_EXIT, 2 * value + 1 of port
+ * 0xf4); KVMFORK_STATUS_KILLED + n when signal n of the host ended it.
+ * -ECHILD (-10): no such child.
  */
 #define KVMFORK_CALL_WAIT	3
 #define KVMFORK_WAIT_NOHANG	1
@@ -115,6 +116,21 @@ static inline long kvmfork_wait(long id, long flags, long *status)
 	__asm__ volatile("ud2"
 			 : "+a"(ret), "+S"(id)
 			 : "D"(call), "c"(flags)
+			 : "memory");
+	if (status)
+		*status = id;
+	return ret;
+}
+
+/* As kvmfork_wait(), through the port. */
+static inline long kvmfork_port_wait(long id, long flags, long *status)
+{
+	long ret = (long)KVMFORK_CALL_MAGIC;
+	long call = KVMFORK_CALL_WAIT;
+
+	__asm__ volatile("outl %%eax, %%dx"
+			 : "+a"(ret), "+S"(id)
+			 : "D"(call), "c"(flags), "d"(KVMFORK_PORT)
 			 : "memory");
 	if (status)
 		*status = id;

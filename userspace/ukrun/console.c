@@ -2,8 +2,8 @@
 /*
  * A VM that is alone writes what the guest writes, at once. Since the first
  * fork each line goes out whole, in one write and with "[vm ID] " before it.
- * An unfinished line (a prompt) is shown after CONSOLE_FLUSH_MS; its
- * VM goes on behind it, another one begins a new line first.
+ * An unfinished line (a prompt) is shown when its VM has been silent for a
+ * while; it goes on behind it, another VM begins a new line first.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -139,6 +139,7 @@ static void console_write_lines(struct vm *vm, const char *text, size_t size)
 		if (*text == '\n' || console->used == sizeof(console->line))
 			console_put_line(vm);
 	}
+	console->grown = true;
 	if (console->used && !waited)
 		loop_wake(vm);
 }
@@ -168,6 +169,15 @@ bool console_waits(struct vm *vm)
 	waits = vm->console.used;
 	pthread_mutex_unlock(&vm->console.lock);
 	return waits;
+}
+
+void console_flush_stale(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->console.lock);
+	if (!vm->console.grown)
+		console_put_line(vm);
+	vm->console.grown = false;
+	pthread_mutex_unlock(&vm->console.lock);
 }
 
 void console_flush(struct vm *vm)

@@ -27,6 +27,7 @@ struct console {
 	/* The unfinished line, when there are several VMs. */
 	char line[1024];
 	size_t used;
+	bool grown;	/* since console_flush_stale() last looked */
 	/* Who takes input, and how many bytes just now. */
 	void (*receive)(void *dev, uint8_t byte);
 	void (*receive_break)(void *dev);
@@ -34,8 +35,12 @@ struct console {
 	void *dev;
 };
 
-/* How long an unfinished line may wait for its end. */
-#define CONSOLE_FLUSH_MS	50
+/*
+ * How long an unfinished line may wait for its end: a prompt to somebody who
+ * types, and what is only a guest that the host has no time for.
+ */
+#define CONSOLE_FLUSH_TTY_MS	50
+#define CONSOLE_FLUSH_MS	1000
 
 void console_open(struct vm *vm);
 /* From any vCPU. */
@@ -43,6 +48,8 @@ void console_write(struct vm *vm, const void *text, size_t size);
 /* Does an unfinished line wait? */
 bool console_waits(struct vm *vm);
 void console_flush(struct vm *vm);
+/* Only if it has not grown since the last call. */
+void console_flush_stale(struct vm *vm);
 /* In a child: own file, empty line. */
 void console_forked(struct vm *vm);
 

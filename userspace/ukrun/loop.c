@@ -95,15 +95,16 @@ static void loop_poll(struct vm *vm)
 		{ .fd = vm->loop.signal_fd, .events = POLLIN },
 		{ .fd = STDIN_FILENO, .events = tty_events(vm) },
 	};
+	int timeout = vm->tty.raw ? CONSOLE_FLUSH_TTY_MS : CONSOLE_FLUSH_MS;
 	bool waits = console_waits(vm);
 	uint64_t count;
 	int n;
 
 	if (!fds[2].events)
 		fds[2].fd = -1;
-	n = poll(fds, 3, waits ? CONSOLE_FLUSH_MS : -1);
+	n = poll(fds, 3, waits ? timeout : -1);
 	if (waits && !n)
-		console_flush(vm);
+		console_flush_stale(vm);
 	if (n <= 0)
 		return;
 	if (fds[0].revents && read(vm->loop.event_fd, &count, sizeof(count)) < 0)
