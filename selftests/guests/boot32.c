@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define __packed		__attribute__((packed))
+#define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
+
 #define MULTIBOOT_LOADED	0x2badb002
 #define MBI_MEMORY		(1U << 0)
 #define MBI_CMDLINE		(1U << 2)
@@ -48,7 +51,7 @@ struct multiboot_range {
 	uint64_t base;
 	uint64_t length;
 	uint32_t type;
-} __attribute__((packed));
+} __packed;
 
 void boot32_main(uint32_t eax, const struct multiboot_info *mbi, uint32_t cs,
 		 uint32_t cr0, uint32_t eflags);
@@ -244,7 +247,7 @@ void boot32_main(uint32_t eax, const struct multiboot_info *mbi, uint32_t cs,
 	int id;
 
 	check(eax == MULTIBOOT_LOADED, "EAX", eax);
-	for (size_t i = 0; i < sizeof(zeroes) / sizeof(zeroes[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(zeroes); i++)
 		if (!check(!*(volatile uint32_t *)&zeroes[i], ".bss", zeroes[i]))
 			break;
 	check_cmdline(mbi);

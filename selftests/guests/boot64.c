@@ -182,7 +182,7 @@ static void end_by_other_means(void)
 	static const struct {
 		uint16_t limit;
 		uint64_t base;
-	} __attribute__((packed)) no_idt;
+	} __packed no_idt;
 
 	if (arg_flag("exit-by=port"))
 		outb(0xf4, (uint8_t)arg_number("exit", 0));

@@ -41,7 +41,7 @@ struct ledger_page {
 };
 
 static struct ledger_page ledger[PAGES_MAX / PER_LEDGER_PAGE + 1]
-	__attribute__((aligned(4096)));
+	__aligned(4096);
 
 static uint64_t (*heap)[WORDS];
 static uint32_t pages, ledger_pages;

@@ -23,7 +23,7 @@ struct worker {
 	uint64_t ipis, wakes;
 	/* Bumped all the time, also while the others wait. */
 	uint64_t spins;
-} __attribute__((aligned(4096)));
+} __aligned(4096);
 
 static struct worker workers[SMP_MAX];
 static unsigned int cpus;

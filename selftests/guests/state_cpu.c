@@ -61,9 +61,9 @@ void state_registers(void)
 #define LEGACY_BYTES	416
 #define MXCSR_OFFSET	24
 
-static uint8_t fpu_set[XSAVE_BYTES] __attribute__((aligned(64)));
-static uint8_t fpu_want[XSAVE_BYTES] __attribute__((aligned(64)));
-static uint8_t fpu_got[XSAVE_BYTES] __attribute__((aligned(64)));
+static uint8_t fpu_set[XSAVE_BYTES] __aligned(64);
+static uint8_t fpu_want[XSAVE_BYTES] __aligned(64);
+static uint8_t fpu_got[XSAVE_BYTES] __aligned(64);
 static uint64_t xcr0;
 
 static uint64_t xgetbv(void)
@@ -270,7 +270,7 @@ static struct item *add_segments(struct item *i)
 	struct {
 		uint16_t limit;
 		uint64_t base;
-	} __attribute__((packed)) table;
+	} __packed table;
 	uint16_t ds, es, fs, gs, ss, cs, tr, ldtr;
 
 	asm volatile("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
@@ -362,7 +362,7 @@ static void set_tables(void)
 	struct {
 		uint16_t limit;
 		uint64_t base;
-	} __attribute__((packed)) table;
+	} __packed table;
 
 	/* Copies elsewhere, with limits that no table here has by default. */
 	asm volatile("sgdt %0" : "=m"(table));
@@ -549,8 +549,8 @@ void state_breakpoints(void)
 
 /* A fork by a program at CPL 3, whose kernel does not notice. */
 
-static uint8_t user_stack[4096] __attribute__((aligned(16)));
-static uint8_t rsp0_stack[4096] __attribute__((aligned(16)));
+static uint8_t user_stack[4096] __aligned(16);
+static uint8_t rsp0_stack[4096] __aligned(16);
 static uint64_t user_traps;
 
 static void handle_syscall(struct trap_frame *frame)

@@ -324,10 +324,13 @@ static void pit_verify(const char *who)
 /* Requested at the 8259, not taken by the CPU yet. */
 static void pit_pending_setup(void)
 {
+	uint64_t end = rdtsc() + BOUND_MS * tsc_per_ms();
+
 	pit_setup();
-	delay_ms(2 * TICK_MS);
-	outb(0x20, 0x0a);
-	check(inb(0x20) & 1, "no request at the PIC");
+	do {
+		outb(0x20, 0x0a);
+	} while (!(inb(0x20) & 1) && rdtsc() < end);
+	check(rdtsc() < end, "no request at the PIC");
 }
 
 static void pit_pending_verify(const char *who)

@@ -92,8 +92,8 @@ struct wall_clock {
 	uint32_t nsec;
 };
 
-static struct pvclock pvclock __attribute__((aligned(64)));
-static struct wall_clock wall __attribute__((aligned(64)));
+static struct pvclock pvclock __aligned(64);
+static struct wall_clock wall __aligned(64);
 static uint64_t clock_before, wall_before;
 static int64_t offset_before;
 
@@ -189,7 +189,7 @@ static void clock_verify(const char *who)
 
 /* Steal time: KVM itself writes into the guest's memory, on both sides. */
 
-static uint8_t steal[64] __attribute__((aligned(64)));
+static uint8_t steal[64] __aligned(64);
 
 static void steal_setup(void)
 {

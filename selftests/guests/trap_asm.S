@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* As regs_ud2() of lib/regs.S, with other instructions. */
-#include "lib/regs_asm.h"
+#include "lib/regs_asm.inc"
 
 	.macro	trap name, bytes:vararg
 	.globl	trap_\name, trap_\name\()_at

@@ -32,7 +32,7 @@ static void vm_detach(struct vm *vm)
 
 TEST_F(attach, bad_fd_numbers)
 {
-	static const int fds[] = { -1, -100, 0x7fffffff, (int)0x80000000, 9999 };
+	static const int fds[] = { -1, -100, 0x7fffffff, -0x7fffffff - 1, 9999 };
 
 	for (size_t i = 0; i < ARRAY_LENGTH(fds); i++) {
 		EXPECT_EQ(-EBADF, __vm_attach(fds[i], 0))

@@ -34,7 +34,7 @@ FIXTURE_VARIANT(model) {
 	unsigned long steps;
 };
 
-/* Without vCPUs a fork is cheap, and what there is is memory. */
+/* Without vCPUs a fork is cheap: nothing but memory. */
 FIXTURE_VARIANT_ADD(model, memory_alone) { .nr_vcpus = 0, .steps = 3000 };
 FIXTURE_VARIANT_ADD(model, with_guest) { .nr_vcpus = 1, .steps = 600 };
 

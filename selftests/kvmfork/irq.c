@@ -95,7 +95,7 @@ static void __guest guest_deadline(uint64_t arg)
 	guest_wait_for_ticks();
 }
 
-__guest_inline void guest_outb(uint16_t port, uint8_t value)
+static inline __guest_inline void guest_outb(uint16_t port, uint8_t value)
 {
 	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }

@@ -145,7 +145,8 @@ static long long available_at_least(long long expected)
 }
 
 #define BIG	(128 * MIB)
-#define SLACK	(long long)(24 * MIB)
+/* What a kernel may keep on its lists of each CPU, and other users change. */
+#define SLACK	((long long)(48 * MIB))
 
 static struct vm big_vm(void)
 {
@@ -167,9 +168,15 @@ TEST_F(lifetime, freed_with_the_last_user)
 		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
 	};
 	long long before = available();
+	struct vm warm;
 
 	if (before < (long long)(3 * BIG))
 		SKIP(return, "too little memory");
+	/* The first time fills the lists. */
+	warm = big_vm();
+	vm_close(&warm);
+	sleep(1);
+	before = available();
 	for (size_t order = 0; order < ARRAY_LENGTH(orders); order++) {
 		struct vm parent = big_vm(), child;
 		int fd = vm_freeze(&parent);
@@ -242,7 +249,7 @@ TEST_F(lifetime, punching_frees)
  */
 TEST_F(lifetime, forks_for_ever)
 {
-	unsigned long forks = test_scaled(2000);
+	unsigned long forks = test_scaled(500);
 	long long before;
 	struct vm child;
 

@@ -112,7 +112,8 @@ TEST_F(memcg, writing_to_the_file_is_charged)
 
 	memset(buffer, 1, sizeof(buffer));
 	for (unsigned long at = 0; at < SIZE; at += MIB) {
-		ASSERT_EQ((ssize_t)MIB, pwrite(self->vm.slots[1].memory_fd, buffer, MIB, at));
+		ASSERT_EQ((ssize_t)MIB, pwrite(self->vm.slots[1].memory_fd, buffer, MIB, at))
+			TH_LOG("at 0x%lx", at);
 	}
 	EXPECT_LE(before + (long long)SIZE, current_of(PARENT));
 }

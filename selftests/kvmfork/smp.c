@@ -184,7 +184,8 @@ TEST_F(smp, tsc_continues)
 	EXPECT_GT(2 * (test_now_ns() - start) / 1000000 * khz + 100ULL * khz, elapsed);
 	EXPECT_EQ(1, vcpu_run_to_port(parent, PORT_SYNC));
 	for (int i = 0; i < 5; i++) {
-		EXPECT_EQ(1, vcpu_run_to_port(child, PORT_SYNC));
+		EXPECT_EQ(1, vcpu_run_to_port(child, PORT_SYNC))
+			TH_LOG("reading %d", i);
 	}
 	vm_close(&self->child);
 	fd = vm_freeze(&self->vm);

@@ -20,11 +20,6 @@ FIXTURE_VARIANT(registers) {
 	enum vm_irqchip irqchip;
 };
 
-#define REGISTERS(name, state_, irqchip_)				\
-	FIXTURE_VARIANT_ADD(registers, name) {				\
-		.state = state_, .set = set_##name, .irqchip = irqchip_	\
-	}
-
 static bool set_regs(struct vm *vm, struct vcpu *vcpu)
 {
 	struct kvm_regs regs;
@@ -38,7 +33,9 @@ static bool set_regs(struct vm *vm, struct vcpu *vcpu)
 	regs.rflags = 0x200cd7;
 	return !xioctl(vcpu->fd, KVM_SET_REGS, &regs);
 }
-REGISTERS(regs, STATE_REGS, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, regs) {
+	.state = STATE_REGS, .set = set_regs, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_sregs(struct vm *vm, struct vcpu *vcpu)
 {
@@ -64,13 +61,17 @@ static bool set_sregs(struct vm *vm, struct vcpu *vcpu)
 	sregs.efer |= 1;
 	return !xioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
 }
-REGISTERS(sregs, STATE_SREGS, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, sregs) {
+	.state = STATE_SREGS, .set = set_sregs, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_sregs_no_irqchip(struct vm *vm, struct vcpu *vcpu)
 {
 	return set_sregs(vm, vcpu);
 }
-REGISTERS(sregs_no_irqchip, STATE_SREGS, VM_IRQCHIP_NONE);
+FIXTURE_VARIANT_ADD(registers, sregs_no_irqchip) {
+	.state = STATE_SREGS, .set = set_sregs_no_irqchip, .irqchip = VM_IRQCHIP_NONE,
+};
 
 /* The interrupt that user space has injected, in the old place. */
 static bool set_interrupt_bitmap(struct vm *vm, struct vcpu *vcpu)
@@ -82,7 +83,9 @@ static bool set_interrupt_bitmap(struct vm *vm, struct vcpu *vcpu)
 	sregs.interrupt_bitmap[0x41 / 64] = 1ULL << (0x41 % 64);
 	return !xioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
 }
-REGISTERS(interrupt_bitmap, STATE_SREGS, VM_IRQCHIP_NONE);
+FIXTURE_VARIANT_ADD(registers, interrupt_bitmap) {
+	.state = STATE_SREGS, .set = set_interrupt_bitmap, .irqchip = VM_IRQCHIP_NONE,
+};
 
 static bool set_real_mode(struct vm *vm, struct vcpu *vcpu)
 {
@@ -105,7 +108,9 @@ static bool set_real_mode(struct vm *vm, struct vcpu *vcpu)
 	sregs.gs = sregs.ss;
 	return !xioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
 }
-REGISTERS(real_mode, STATE_SREGS, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, real_mode) {
+	.state = STATE_SREGS, .set = set_real_mode, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 /* PAE paging, with PDPTRs that are not what memory holds now. */
 static bool set_sregs2(struct vm *vm, struct vcpu *vcpu)
@@ -128,7 +133,9 @@ static bool set_sregs2(struct vm *vm, struct vcpu *vcpu)
 	}
 	return !xioctl(vcpu->fd, KVM_SET_SREGS2, &sregs);
 }
-REGISTERS(sregs2, STATE_SREGS2, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, sregs2) {
+	.state = STATE_SREGS2, .set = set_sregs2, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_xcrs(struct vm *vm, struct vcpu *vcpu)
 {
@@ -140,7 +147,9 @@ static bool set_xcrs(struct vm *vm, struct vcpu *vcpu)
 	xcrs.xcrs[0].value = 3;
 	return !xioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
 }
-REGISTERS(xcrs, STATE_XCRS, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, xcrs) {
+	.state = STATE_XCRS, .set = set_xcrs, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_xsave(struct vm *vm, struct vcpu *vcpu)
 {
@@ -164,7 +173,9 @@ static bool set_xsave(struct vm *vm, struct vcpu *vcpu)
 	*(uint64_t *)(area + 512) = avx ? 7 : 3;
 	return !xioctl(vcpu->fd, KVM_SET_XSAVE, &xsave);
 }
-REGISTERS(xsave, STATE_XSAVE, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, xsave) {
+	.state = STATE_XSAVE, .set = set_xsave, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_debugregs(struct vm *vm, struct vcpu *vcpu)
 {
@@ -178,7 +189,9 @@ static bool set_debugregs(struct vm *vm, struct vcpu *vcpu)
 	debug.dr7 |= 0x400;
 	return !xioctl(vcpu->fd, KVM_SET_DEBUGREGS, &debug);
 }
-REGISTERS(debugregs, STATE_DEBUGREGS, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, debugregs) {
+	.state = STATE_DEBUGREGS, .set = set_debugregs, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 /* A leaf that the host does not have, and a name of our own. */
 static bool set_cpuid(struct vm *vm, struct vcpu *vcpu)
@@ -195,7 +208,9 @@ static bool set_cpuid(struct vm *vm, struct vcpu *vcpu)
 	};
 	return !xioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid);
 }
-REGISTERS(cpuid, STATE_CPUID, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, cpuid) {
+	.state = STATE_CPUID, .set = set_cpuid, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 /* Without scaling only a rate near the host's is taken. */
 static bool set_tsc_khz(struct vm *vm, struct vcpu *vcpu)
@@ -207,7 +222,9 @@ static bool set_tsc_khz(struct vm *vm, struct vcpu *vcpu)
 		return !xioctl(vcpu->fd, KVM_SET_TSC_KHZ, (void *)(khz / 2));
 	return khz > 0 && !xioctl(vcpu->fd, KVM_SET_TSC_KHZ, (void *)(khz - 1));
 }
-REGISTERS(tsc_khz, STATE_TSC_KHZ, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, tsc_khz) {
+	.state = STATE_TSC_KHZ, .set = set_tsc_khz, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_tsc_offset(struct vm *vm, struct vcpu *vcpu)
 {
@@ -221,7 +238,9 @@ static bool set_tsc_offset(struct vm *vm, struct vcpu *vcpu)
 	(void)vm;
 	return !xioctl(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr);
 }
-REGISTERS(tsc_offset, STATE_TSC_OFFSET, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, tsc_offset) {
+	.state = STATE_TSC_OFFSET, .set = set_tsc_offset, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_mp_state(struct vcpu *vcpu, uint32_t value)
 {
@@ -235,21 +254,27 @@ static bool set_halted(struct vm *vm, struct vcpu *vcpu)
 	(void)vm;
 	return set_mp_state(vcpu, KVM_MP_STATE_HALTED);
 }
-REGISTERS(halted, STATE_MP_STATE, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, halted) {
+	.state = STATE_MP_STATE, .set = set_halted, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_uninitialized(struct vm *vm, struct vcpu *vcpu)
 {
 	(void)vm;
 	return set_mp_state(vcpu, KVM_MP_STATE_UNINITIALIZED);
 }
-REGISTERS(uninitialized, STATE_MP_STATE, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, uninitialized) {
+	.state = STATE_MP_STATE, .set = set_uninitialized, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 static bool set_init_received(struct vm *vm, struct vcpu *vcpu)
 {
 	(void)vm;
 	return set_mp_state(vcpu, KVM_MP_STATE_INIT_RECEIVED);
 }
-REGISTERS(init_received, STATE_MP_STATE, VM_IRQCHIP_KERNEL);
+FIXTURE_VARIANT_ADD(registers, init_received) {
+	.state = STATE_MP_STATE, .set = set_init_received, .irqchip = VM_IRQCHIP_KERNEL,
+};
 
 FIXTURE_SETUP(registers)
 {

@@ -104,7 +104,8 @@ TEST_F(trap, on)
 {
 	ASSERT_EQ(0, __vm_trap(self->vm.attach_fd, KVMFORK_TRAP_UD));
 	for (uint32_t i = 0; i < 10; i++) {
-		EXPECT_TRUE(user_sees_ud(&self->vm, i));
+		EXPECT_TRUE(user_sees_ud(&self->vm, i))
+			TH_LOG("turn %u", i);
 	}
 }
 
@@ -250,7 +251,8 @@ TEST_F(trap, many_vms)
 		ASSERT_EQ(0, __vm_trap(vms[i].attach_fd, i % 2 ? KVMFORK_TRAP_UD : 0));
 	}
 	for (size_t i = 0; i < ARRAY_LENGTH(vms); i++) {
-		EXPECT_TRUE(i % 2 ? user_sees_ud(&vms[i], 0) : guest_sees_ud(&vms[i], 0));
+		EXPECT_TRUE(i % 2 ? user_sees_ud(&vms[i], 0) : guest_sees_ud(&vms[i], 0))
+			TH_LOG("VM %zu", i);
 	}
 	for (size_t i = 0; i < ARRAY_LENGTH(vms); i += 3)
 		vm_close(&vms[i]);

@@ -166,13 +166,14 @@ static void watch_clocks(const char *path)
 	char text[100];
 
 	for (;;) {
+		ticks++;
 		t[0] = now(CLOCK_MONOTONIC);
 		t[1] = now(CLOCK_REALTIME);
 		backwards += (t[0] < last[0]) + (t[1] < last[1]);
 		if (t[0] - last[0] > gap)
 			gap = t[0] - last[0];
 		drift = (t[1] - start[1]) - (t[0] - start[0]);
-		snprintf(text, sizeof(text), "%lu %lld %lld %lu %lld %lld", ++ticks,
+		snprintf(text, sizeof(text), "%lu %lld %lld %lu %lld %lld", ticks,
 			 (long long)(t[0] / 1000000), (long long)(t[1] / 1000000),
 			 backwards, (long long)(gap / 1000000),
 			 (long long)(drift / 1000000));

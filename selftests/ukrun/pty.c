@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * pty PATTERN KEYS COMMAND...: runs COMMAND on a terminal of its own, types
- * KEYS (with the escapes of printf: \003) when PATTERN has been printed, and
+ * KEYS (with octal escapes: \003) when PATTERN has been printed, and
  * ends as COMMAND does. What is printed goes to stdout. At the end it says
  * whether the terminal is as it was before.
  */
@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+#include <utmp.h>
 
 
 static char seen[65536];

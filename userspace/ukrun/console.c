@@ -102,7 +102,7 @@ static void console_put(struct console *console, struct iovec *iov, int n)
 	}
 }
 
-/* Write out the collected line or part of one. */
+/* Write out the collected line or part of one. Lets go of the family's lock. */
 static void console_put_line(struct vm *vm)
 {
 	struct console *console = &vm->console;
@@ -112,9 +112,6 @@ static void console_put_line(struct vm *vm)
 	char prefix[40];
 	int n = 0;
 
-	if (!console->used)
-		return;
-	family_lock_output(vm);
 	open_line = shared->open_line;
 	if (open_line && open_line != vm->id)
 		iov[n++] = (struct iovec){ "\n", 1 };
@@ -136,8 +133,10 @@ static void console_write_lines(struct vm *vm, const char *text, size_t size)
 
 	for (; size; text++, size--) {
 		console->line[console->used++] = *text;
-		if (*text == '\n' || console->used == sizeof(console->line))
-			console_put_line(vm);
+		if (*text != '\n' && console->used != sizeof(console->line))
+			continue;
+		family_lock_output(vm);
+		console_put_line(vm);
 	}
 	console->grown = true;
 	if (console->used && !waited)
@@ -163,26 +162,35 @@ void console_write(struct vm *vm, const void *text, size_t size)
 
 bool console_waits(struct vm *vm)
 {
-	bool waits;
+	return vm->console.used;
+}
 
-	pthread_mutex_lock(&vm->console.lock);
-	waits = vm->console.used;
-	pthread_mutex_unlock(&vm->console.lock);
-	return waits;
+/* True when nothing is left to do. */
+static bool console_try_flush(struct vm *vm, bool stale)
+{
+	struct pollfd pollfd = { .fd = vm->console.fd, .events = POLLOUT };
+	struct console *console = &vm->console;
+	bool done;
+
+	if (poll(&pollfd, 1, 0) != 1 || pthread_mutex_trylock(&console->lock))
+		return !console->used;
+	if (console->used && !(stale && console->grown) && family_try_lock_output(vm))
+		console_put_line(vm);
+	console->grown = false;
+	done = !console->used;
+	pthread_mutex_unlock(&console->lock);
+	return done;
 }
 
 void console_flush_stale(struct vm *vm)
 {
-	pthread_mutex_lock(&vm->console.lock);
-	if (!vm->console.grown)
-		console_put_line(vm);
-	vm->console.grown = false;
-	pthread_mutex_unlock(&vm->console.lock);
+	console_try_flush(vm, true);
 }
 
 void console_flush(struct vm *vm)
 {
-	pthread_mutex_lock(&vm->console.lock);
-	console_put_line(vm);
-	pthread_mutex_unlock(&vm->console.lock);
+	int tries;
+
+	for (tries = CONSOLE_FLUSH_MS; tries && !console_try_flush(vm, false); tries--)
+		usleep(1000);
 }

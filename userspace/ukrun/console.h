@@ -7,6 +7,7 @@
 #define UKRUN_CONSOLE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,10 +24,11 @@ struct console {
 	enum console_kind kind;
 	const char *path;
 	int fd;
+	/* Held while writing, which may take for ever: not by the main thread. */
 	pthread_mutex_t lock;
 	/* The unfinished line, when there are several VMs. */
 	char line[1024];
-	size_t used;
+	atomic_size_t used;
 	bool grown;	/* since console_flush_stale() last looked */
 	/* Who takes input, and how many bytes just now. */
 	void (*receive)(void *dev, uint8_t byte);
@@ -47,9 +49,10 @@ void console_open(struct vm *vm);
 void console_write(struct vm *vm, const void *text, size_t size);
 /* Does an unfinished line wait? */
 bool console_waits(struct vm *vm);
-void console_flush(struct vm *vm);
-/* Only if it has not grown since the last call. */
+/* Write it if it has not grown since the last call and nobody is in the way. */
 void console_flush_stale(struct vm *vm);
+/* Write it, unless that does not work out for CONSOLE_FLUSH_MS. */
+void console_flush(struct vm *vm);
 /* In a child: own file, empty line. */
 void console_forked(struct vm *vm);
 

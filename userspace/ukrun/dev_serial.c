@@ -194,10 +194,9 @@ static void serial_set(struct serial *serial, unsigned int reg, uint8_t value)
 			serial->divisor[0] = value;
 			break;
 		}
+		/* Out of the chip it goes in serial_write(). */
 		if (serial->mcr & UART_MCR_LOOP)
 			serial_put(serial, value);
-		else
-			console_write(serial->vm, &value, 1);
 		serial->thr_pending = true;
 		break;
 	case UART_IER:
@@ -240,16 +239,37 @@ static uint64_t serial_read(void *dev, uint64_t offset, unsigned int size)
 	return value;
 }
 
+static bool serial_transmits(struct serial *serial, unsigned int reg)
+{
+	bool transmits;
+
+	pthread_mutex_lock(&serial->lock);
+	transmits = reg == UART_TX && !(serial->lcr & UART_LCR_DLAB) &&
+		    !(serial->mcr & UART_MCR_LOOP);
+	pthread_mutex_unlock(&serial->lock);
+	return transmits;
+}
+
+/*
+ * Whoever reads the console may be slow: it is written without the lock, which
+ * the main thread takes as well, and before the guest hears that the
+ * transmitter is empty.
+ */
 static void serial_write(void *dev, uint64_t offset, unsigned int size, uint64_t value)
 {
 	struct serial *serial = dev;
 	unsigned int i;
+	uint8_t byte;
 
-	pthread_mutex_lock(&serial->lock);
-	for (i = 0; i < size; i++)
-		serial_set(serial, offset + i, value >> (8 * i));
-	serial_update_irq(serial);
-	pthread_mutex_unlock(&serial->lock);
+	for (i = 0; i < size; i++) {
+		byte = value >> (8 * i);
+		if (serial_transmits(serial, offset + i))
+			console_write(serial->vm, &byte, 1);
+		pthread_mutex_lock(&serial->lock);
+		serial_set(serial, offset + i, byte);
+		serial_update_irq(serial);
+		pthread_mutex_unlock(&serial->lock);
+	}
 }
 
 static void serial_receive(void *dev, uint8_t byte)

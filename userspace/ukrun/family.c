@@ -175,6 +175,11 @@ void family_lock_output(const struct vm *vm)
 	family_lock(vm, F_SETLKW, F_WRLCK, LOCK_OUTPUT);
 }
 
+bool family_try_lock_output(const struct vm *vm)
+{
+	return !family_lock(vm, F_SETLK, F_WRLCK, LOCK_OUTPUT);
+}
+
 void family_unlock_output(const struct vm *vm)
 {
 	family_lock(vm, F_SETLK, F_UNLCK, LOCK_OUTPUT);

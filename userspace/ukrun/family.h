@@ -48,6 +48,7 @@ void family_kill_others(const struct vm *vm, int signal);
 
 /* Guard the terminal among VMs; the console's own lock guards it in this one. */
 void family_lock_output(const struct vm *vm);
+bool family_try_lock_output(const struct vm *vm);
 void family_unlock_output(const struct vm *vm);
 
 #endif

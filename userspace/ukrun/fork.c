@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/kvmfork.h>
@@ -33,6 +34,20 @@ struct fork_report {
 	char message[MESSAGE_SIZE];
 };
 
+/* A vCPU may be writing to a console that nobody reads: Ctrl-C still ends us. */
+static void fork_wait_parked(struct vm *vm)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	if (pthread_cond_timedwait(&vm->changed, &vm->lock, &until) != ETIMEDOUT)
+		return;
+	pthread_mutex_unlock(&vm->lock);
+	loop_take_signals(vm);
+	pthread_mutex_lock(&vm->lock);
+}
+
 bool vm_stop(struct vm *vm)
 {
 	bool ended;
@@ -45,7 +60,7 @@ bool vm_stop(struct vm *vm)
 	pthread_cond_broadcast(&vm->changed);
 	for (i = 0; i < vm->config.nr_vcpus && !vm->ended; i++)
 		while (!vm->vcpus[i].parked && !vm->ended)
-			pthread_cond_wait(&vm->changed, &vm->lock);
+			fork_wait_parked(vm);
 	ended = vm->ended;
 	pthread_mutex_unlock(&vm->lock);
 	return !ended;

@@ -76,7 +76,7 @@ static void loop_die(struct vm *vm, int signo)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static void loop_take_signals(struct vm *vm)
+void loop_take_signals(struct vm *vm)
 {
 	struct signalfd_siginfo info;
 

@@ -18,6 +18,8 @@ struct loop {
 void loop_create(struct vm *vm);
 /* From any thread: have a look round. */
 void loop_wake(struct vm *vm);
+/* On the main thread, where it waits for something else: signals only. */
+void loop_take_signals(struct vm *vm);
 /* In a child. */
 void loop_forked(struct vm *vm);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -44,9 +45,30 @@ void tty_restore(struct vm *vm)
 	vm->tty.raw = false;
 }
 
+/* What nobody wants is lost, as on a wire. */
+static void tty_queue(struct tty *tty, uint8_t byte)
+{
+	if (tty->queued < sizeof(tty->queue))
+		tty->queue[tty->queued++] = byte;
+}
+
 short tty_events(struct vm *vm)
 {
-	return vm->tty.open && vm->console.room(vm->console.dev) ? POLLIN : 0;
+	struct console *console = &vm->console;
+	struct tty *tty = &vm->tty;
+	size_t room, i;
+
+	/* Until there is no room: the device then wakes us when there is. */
+	while (tty->queued && (room = console->room(console->dev))) {
+		if (room > tty->queued)
+			room = tty->queued;
+		for (i = 0; i < room; i++)
+			console->receive(console->dev, tty->queue[i]);
+		tty->queued -= room;
+		memmove(tty->queue, tty->queue + room, tty->queued);
+	}
+	/* The keyboard is read always, because of Ctrl-A. */
+	return tty->open && (tty->raw || !tty->queued) ? POLLIN : 0;
 }
 
 static void tty_escape(struct vm *vm, uint8_t byte)
@@ -60,29 +82,25 @@ static void tty_escape(struct vm *vm, uint8_t byte)
 		vm_end(vm, 0);
 		break;
 	case 'c':
-		console->receive(console->dev, CTRL('C'));
+		tty_queue(&vm->tty, CTRL('C'));
 		break;
 	case 'b':
 		console->receive_break(console->dev);
 		break;
 	case CTRL('A'):
 	case 'a':
-		console->receive(console->dev, CTRL('A'));
+		tty_queue(&vm->tty, CTRL('A'));
 		break;
 	}
 }
 
 void tty_read(struct vm *vm)
 {
-	struct console *console = &vm->console;
 	struct tty *tty = &vm->tty;
-	size_t room = console->room(console->dev);
 	uint8_t bytes[64];
 	ssize_t n, i;
 
-	if (!room)
-		return;
-	n = read(STDIN_FILENO, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
+	n = read(STDIN_FILENO, bytes, sizeof(bytes));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) {
@@ -96,7 +114,7 @@ void tty_read(struct vm *vm)
 		} else if (tty->raw && bytes[i] == CTRL('A')) {
 			tty->escaped = true;
 		} else {
-			console->receive(console->dev, bytes[i]);
+			tty_queue(tty, bytes[i]);
 		}
 	}
 }

@@ -15,6 +15,11 @@
 #define PAGE_SIZE	4096UL
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
+#define __packed	__attribute__((packed))
+#define __aligned(n)	__attribute__((aligned(n)))
+#define __printf(f, a)	__attribute__((format(printf, f, a)))
+#define __noreturn	__attribute__((noreturn))
+
 #define READ_ONCE(x)	(*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
@@ -37,8 +42,8 @@ struct boot_state {
 	struct {
 		uint16_t limit;
 		uint64_t base;
-	} __attribute__((packed)) gdtr;
-} __attribute__((packed));
+	} __packed gdtr;
+} __packed;
 
 extern struct boot_state boot_state;
 /* Of the linker: the first byte after the image. */
@@ -50,7 +55,7 @@ void guest_main(void);
 
 /* Console. Prints whole lines, so that those of vCPUs do not mix. */
 void putchar_raw(char c);
-__attribute__((format(printf, 1, 2)))
+__printf(1, 2)
 void printf(const char *fmt, ...);
 /* printf() with the guest's name before it. */
 #define say(fmt, ...)	printf("%s: " fmt "\n", guest_name, ##__VA_ARGS__)
@@ -60,7 +65,7 @@ void printf(const char *fmt, ...);
  * number of them to whoever waits.
  */
 extern unsigned int guest_failures;
-__attribute__((format(printf, 2, 3)))
+__printf(2, 3)
 void guest_fail(unsigned int line, const char *fmt, ...);
 #define check(cond, fmt, ...)						\
 ({									\
@@ -81,8 +86,8 @@ do {									\
 /* Status of a guest with failed checks. */
 #define GUEST_FAILED	254
 /* Prints the verdict, ends this VM with 0 or GUEST_FAILED. */
-__attribute__((noreturn)) void guest_end(void);
-__attribute__((noreturn)) void guest_exit(unsigned int status);
+__noreturn void guest_end(void);
+__noreturn void guest_exit(unsigned int status);
 
 /* Arguments: words, or name=number. */
 bool arg_flag(const char *name);

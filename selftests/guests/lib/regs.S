@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "regs_asm.h"
+#include "regs_asm.inc"
 
 	.macro	function name, insn:vararg
 	.globl	\name

@@ -17,7 +17,7 @@ struct trampoline_data {
 	uint64_t entry;
 };
 
-static uint8_t stacks[SMP_MAX][AP_STACK] __attribute__((aligned(16)));
+static uint8_t stacks[SMP_MAX][AP_STACK] __aligned(16);
 static void (*ap_function)(unsigned int cpu);
 static unsigned int ap_running;
 

@@ -12,18 +12,18 @@ struct gate {
 	uint16_t offset_mid;
 	uint32_t offset_high;
 	uint32_t reserved;
-} __attribute__((packed));
+} __packed;
 
 struct table_register {
 	uint16_t limit;
 	uint64_t base;
-} __attribute__((packed));
+} __packed;
 
 extern char trap_stubs[];
 
 static struct gate idt[256];
 static void (*handlers[256])(struct trap_frame *);
-static uint8_t tss[104] __attribute__((aligned(16)));
+static uint8_t tss[104] __aligned(16);
 static uint64_t ldt[1] = { 0x00cf93000000ffff };
 
 static uint64_t gdt[GDT_BYTES / 8] = {
@@ -35,7 +35,7 @@ static uint64_t gdt[GDT_BYTES / 8] = {
 	[SEL_DATA_B / 8] = 0x00cf93000000ffff,
 };
 
-static uint64_t tables[6][512] __attribute__((aligned(4096)));
+static uint64_t tables[6][512] __aligned(4096);
 
 void trap_entry(struct trap_frame *frame);
 

@@ -35,14 +35,14 @@
 #define PORT_DATA	0x0f30	/* input for the guest */
 
 #define __guest		__attribute__((section("guest_text"), noinline, used))
-#define __guest_inline	static inline __attribute__((always_inline))
+#define __guest_inline	__attribute__((always_inline))
 
-__guest_inline void guest_outl(uint16_t port, uint32_t value)
+static inline __guest_inline void guest_outl(uint16_t port, uint32_t value)
 {
 	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
-__guest_inline uint32_t guest_inl(uint16_t port)
+static inline __guest_inline uint32_t guest_inl(uint16_t port)
 {
 	uint32_t value;
 
@@ -50,12 +50,12 @@ __guest_inline uint32_t guest_inl(uint16_t port)
 	return value;
 }
 
-__guest_inline void guest_sync(uint32_t value)
+static inline __guest_inline void guest_sync(uint32_t value)
 {
 	guest_outl(PORT_SYNC, value);
 }
 
-__guest_inline uint64_t guest_rdtsc(void)
+static inline __guest_inline uint64_t guest_rdtsc(void)
 {
 	uint32_t low, high;
 
@@ -63,7 +63,7 @@ __guest_inline uint64_t guest_rdtsc(void)
 	return (uint64_t)high << 32 | low;
 }
 
-__guest_inline uint64_t guest_rdmsr(uint32_t msr)
+static inline __guest_inline uint64_t guest_rdmsr(uint32_t msr)
 {
 	uint32_t low, high;
 
@@ -71,28 +71,28 @@ __guest_inline uint64_t guest_rdmsr(uint32_t msr)
 	return (uint64_t)high << 32 | low;
 }
 
-__guest_inline void guest_wrmsr(uint32_t msr, uint64_t value)
+static inline __guest_inline void guest_wrmsr(uint32_t msr, uint64_t value)
 {
 	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value),
 			 "d"((uint32_t)(value >> 32)) : "memory");
 }
 
-__guest_inline void guest_write64(uint64_t address, uint64_t value)
+static inline __guest_inline void guest_write64(uint64_t address, uint64_t value)
 {
 	*(volatile uint64_t *)address = value;
 }
 
-__guest_inline uint64_t guest_read64(uint64_t address)
+static inline __guest_inline uint64_t guest_read64(uint64_t address)
 {
 	return *(volatile uint64_t *)address;
 }
 
-__guest_inline void guest_write32(uint64_t address, uint32_t value)
+static inline __guest_inline void guest_write32(uint64_t address, uint32_t value)
 {
 	*(volatile uint32_t *)address = value;
 }
 
-__guest_inline uint32_t guest_read32(uint64_t address)
+static inline __guest_inline uint32_t guest_read32(uint64_t address)
 {
 	return *(volatile uint32_t *)address;
 }
