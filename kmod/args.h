@@ -11,16 +11,16 @@ struct kvmfork_args {
 	void __user *user;
 };
 
-/*
- * Note what was called and return its number, for a switch over _IOC_NR() of
- * the commands; -1 when it is not of this module's type.
- */
-static inline int kvmfork_args_init(struct kvmfork_args *args,
-				    unsigned int cmd, unsigned long arg)
+/* A command without the size of its struct, which may differ. */
+#define KVMFORK_CMD(cmd)	((cmd) & ~(_IOC_SIZEMASK << _IOC_SIZESHIFT))
+
+/* Note what was called, and return it for a switch over KVMFORK_CMD(). */
+static inline unsigned int kvmfork_args_init(struct kvmfork_args *args,
+					     unsigned int cmd, unsigned long arg)
 {
 	args->cmd = cmd;
 	args->user = (void __user *)arg;
-	return _IOC_TYPE(cmd) == KVMFORK_IOC ? _IOC_NR(cmd) : -1;
+	return KVMFORK_CMD(cmd);
 }
 
 /*

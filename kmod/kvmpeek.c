@@ -31,7 +31,8 @@ void kvmfork_caps_read(struct kvm *kvm, struct kvmfork_cap *caps)
 	struct kvm_arch *arch = &kvm->arch;
 	const struct kvmfork_cap values[KVMFORK_NR_CAPS] = {
 #define CAP(cap, value) { #cap, cap, value }
-		CAP(KVM_CAP_DISABLE_QUIRKS2, arch->disabled_quirks),
+		/* Not QUIRKS2, which takes fewer bits than this let be set. */
+		CAP(KVM_CAP_DISABLE_QUIRKS, arch->disabled_quirks),
 		CAP(KVM_CAP_X2APIC_API, compat_kvm_x2apic_api(kvm)),
 		CAP(KVM_CAP_X86_DISABLE_EXITS, compat_kvm_disabled_exits(kvm)),
 		CAP(KVM_CAP_MSR_PLATFORM_INFO,
@@ -53,6 +54,7 @@ void kvmfork_caps_read(struct kvm *kvm, struct kvmfork_cap *caps)
 		    compat_kvm_apic_bus_cycle_ns(kvm)),
 		CAP(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
 		    kvm->manual_dirty_log_protect),
+		CAP(KVM_CAP_MAX_VCPU_ID, arch->max_vcpu_ids),
 		CAP(KVM_CAP_HALT_POLL, kvm->override_halt_poll_ns ?
 		    READ_ONCE(kvm->max_halt_poll_ns) : (u64)-1),
 #undef CAP

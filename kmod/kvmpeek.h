@@ -22,7 +22,7 @@ struct kvmfork_cap {
 	u64 value;
 };
 
-#define KVMFORK_NR_CAPS	16
+#define KVMFORK_NR_CAPS	17
 
 enum kvmfork_irqchip {
 	KVMFORK_IRQCHIP_NONE,

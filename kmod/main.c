@@ -85,7 +85,7 @@ static long ioctl_attach(struct kvmfork_args *from)
 	kvm = kvmfork_file_to_kvm(file);
 	ret = kvm ? kvmfork_kvm_check(kvm) : -EBADF;
 	if (!ret)
-		ret = install_file(kvmfork_vm_attach(file));
+		ret = install_file(kvmfork_vm_attach(file, 0));
 	fput(file);
 	return ret;
 }
@@ -96,11 +96,11 @@ static long kvmfork_dev_ioctl(struct file *file, unsigned int cmd,
 	struct kvmfork_args args;
 
 	switch (kvmfork_args_init(&args, cmd, arg)) {
-	case _IOC_NR(KVMFORK_GET_INFO):
+	case KVMFORK_CMD(KVMFORK_GET_INFO):
 		return ioctl_get_info(&args);
-	case _IOC_NR(KVMFORK_CREATE_MEMORY):
+	case KVMFORK_CMD(KVMFORK_CREATE_MEMORY):
 		return ioctl_create_memory(&args);
-	case _IOC_NR(KVMFORK_ATTACH):
+	case KVMFORK_CMD(KVMFORK_ATTACH):
 		return ioctl_attach(&args);
 	default:
 		return -ENOTTY;

@@ -44,11 +44,27 @@ static void kvmfork_mem_account(struct kvmfork_mem *mem)
  */
 bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra)
 {
+	int count;
+
 	if (!slot->page || !slot->private)
 		return false;
 	if (slot->dirty)
 		return true;
-	return page_count(slot->page) <= 1 + mapcount(slot->page) + extra;
+	/* In this order an unmapping in between only makes for a copy. */
+	count = page_count(slot->page);
+	smp_rmb();
+	return count <= 1 + mapcount(slot->page) + extra;
+}
+
+bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot, int extra)
+{
+	if (!slot->page || !slot->private)
+		return false;
+	lock_page(slot->page);
+	if (kvmfork_mem_writable(slot, extra))
+		return true;
+	unlock_page(slot->page);
+	return false;
 }
 
 int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index)
@@ -64,12 +80,15 @@ int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index)
 
 	down_write(&mem->lock);
 	slot = kvmfork_tree_lookup(&mem->tree, index);
-	if (kvmfork_mem_writable(&slot, 0))	/* somebody was faster */
-		goto unlock;
-
 	seen = slot.page ?: mem->zero;
 	if (seen)
 		kvmfork_mem_settle(mem, seen);
+	if (kvmfork_mem_writable(&slot, 0))	/* somebody was faster */
+		goto unlock;
+	if (slot.page && PageHWPoison(slot.page)) {
+		ret = -EHWPOISON;
+		goto unlock;
+	}
 	if (slot.page)
 		copy_highpage(page, slot.page);
 	else
@@ -167,8 +186,11 @@ struct kvmfork_clean {
 static int kvmfork_clean_held(struct kvmfork_clean *clean, unsigned long index,
 			      struct page *page)
 {
-	struct kvmfork_held *held = kmalloc(sizeof(*held), GFP_KERNEL_ACCOUNT);
+	struct kvmfork_held *held;
 
+	if (PageHWPoison(page))
+		return -EHWPOISON;
+	held = kmalloc(sizeof(*held), GFP_KERNEL_ACCOUNT);
 	if (!held)
 		return -ENOMEM;
 	held->index = index;

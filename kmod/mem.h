@@ -69,15 +69,22 @@ void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen);
 /* For mem_file.c. */
 
 /*
- * May @page, found at some index of @mem, be written in place? @extra is how
- * many references to it the caller knows of besides the tree's and the page
- * tables'. Call with the lock held.
+ * May the page that a look-up found be written in place? @extra is how many
+ * references to it the caller knows of besides the tree's and the page
+ * tables'. So that no mapping is added meanwhile, the caller holds the lock for
+ * reading and the page lock, or the lock for writing, with the page settled.
  */
 bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra);
 
 /*
+ * As kvmfork_mem_writable(), with the lock held for reading: takes the page lock
+ * to look, and returns with it held when the answer is yes.
+ */
+bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot, int extra);
+
+/*
  * Make the page at @index private, allocating or copying, and unmap what was
- * there. It need not stay so: look again under the lock. -ENOMEM.
+ * there. It need not stay so: look again under the lock. -ENOMEM, -EHWPOISON.
  */
 int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index);
 

@@ -7,19 +7,46 @@
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/seq_file.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
 #include "fs.h"
 #include "mem.h"
 
+static vm_fault_t kvmfork_mem_fault_error(int err)
+{
+	return err == -EHWPOISON ? VM_FAULT_HWPOISON : VM_FAULT_OOM;
+}
+
+/* Give a locked page to the kernel, which unlocks it. */
+static vm_fault_t kvmfork_mem_hand_out(struct vm_fault *vmf, struct page *page)
+{
+	vm_fault_t ret;
+
+	if (PageHWPoison(page))		/* the kernel takes it for the page cache's */
+		ret = VM_FAULT_HWPOISON;
+	else if (!try_get_page(page))	/* mapped some billion times */
+		ret = VM_FAULT_SIGBUS;
+	else
+		ret = VM_FAULT_LOCKED;
+
+	if (ret == VM_FAULT_LOCKED)
+		vmf->page = page;
+	else
+		unlock_page(page);
+	return ret;
+}
+
 /* Hand out the page of a fault, locked until the entry is in place. */
 static vm_fault_t kvmfork_mem_fault(struct vm_fault *vmf)
 {
 	struct kvmfork_mem *mem = vmf->vma->vm_file->private_data;
-	vm_fault_t ret = VM_FAULT_LOCKED;
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	struct kvmfork_slot slot;
 	struct page *page;
+	vm_fault_t ret;
+	int err;
 
 	if (vmf->pgoff >= mem->nr_pages)
 		return VM_FAULT_SIGBUS;
@@ -27,23 +54,18 @@ static vm_fault_t kvmfork_mem_fault(struct vm_fault *vmf)
 	for (;;) {
 		down_read(&mem->lock);
 		slot = kvmfork_tree_lookup(&mem->tree, vmf->pgoff);
-		if (!(vmf->flags & FAULT_FLAG_WRITE) ||
-		    kvmfork_mem_writable(&slot, 0))
+		if (!write || kvmfork_mem_lock_writable(&slot, 0))
 			break;
 		up_read(&mem->lock);
-		if (kvmfork_mem_make_private(mem, vmf->pgoff))
-			return VM_FAULT_OOM;
+		err = kvmfork_mem_make_private(mem, vmf->pgoff);
+		if (err)
+			return kvmfork_mem_fault_error(err);
 	}
 
 	page = slot.page ?: kvmfork_mem_zero_page(mem);
-	if (!page) {
-		ret = VM_FAULT_OOM;
-	} else if (!try_get_page(page)) {
-		ret = VM_FAULT_SIGBUS;	/* mapped some billion times */
-	} else {
+	if (page && !write)
 		lock_page(page);
-		vmf->page = page;
-	}
+	ret = page ? kvmfork_mem_hand_out(vmf, page) : VM_FAULT_OOM;
 	up_read(&mem->lock);
 	return ret;
 }
@@ -57,11 +79,11 @@ static vm_fault_t kvmfork_mem_mkwrite(struct vm_fault *vmf)
 {
 	struct kvmfork_mem *mem = vmf->vma->vm_file->private_data;
 	struct kvmfork_slot slot;
+	int ret;
 
 	down_read(&mem->lock);
 	slot = kvmfork_tree_lookup(&mem->tree, vmf->pgoff);
-	if (slot.page == vmf->page && kvmfork_mem_writable(&slot, 1)) {
-		lock_page(slot.page);
+	if (slot.page == vmf->page && kvmfork_mem_lock_writable(&slot, 1)) {
 		kvmfork_tree_mark_dirty(&mem->tree, vmf->pgoff);
 		up_read(&mem->lock);
 		return VM_FAULT_LOCKED;
@@ -69,10 +91,10 @@ static vm_fault_t kvmfork_mem_mkwrite(struct vm_fault *vmf)
 	up_read(&mem->lock);
 
 	/* Unless it has been replaced, and so unmapped, in the meantime. */
-	if (!slot.page || slot.page == vmf->page)
-		if (kvmfork_mem_make_private(mem, vmf->pgoff))
-			return VM_FAULT_OOM;
-	return VM_FAULT_NOPAGE;
+	if (slot.page && slot.page != vmf->page)
+		return VM_FAULT_NOPAGE;
+	ret = kvmfork_mem_make_private(mem, vmf->pgoff);
+	return ret ? kvmfork_mem_fault_error(ret) : VM_FAULT_NOPAGE;
 }
 
 static const struct vm_operations_struct kvmfork_mem_vm_ops = {
@@ -109,6 +131,10 @@ static ssize_t kvmfork_mem_read_iter(struct kiocb *iocb, struct iov_iter *to)
 			get_page(page);
 		up_read(&mem->lock);
 
+		if (page && PageHWPoison(page)) {
+			put_page(page);
+			return done ?: -EIO;
+		}
 		if (page) {
 			got = copy_page_to_iter(page, offset, want, to);
 			put_page(page);
@@ -139,18 +165,24 @@ static int kvmfork_mem_write_page(struct kvmfork_mem *mem, loff_t pos,
 		/* Keeps a freeze out until the bytes are there. */
 		down_read(&mem->lock);
 		slot = kvmfork_tree_lookup(&mem->tree, index);
-		if (kvmfork_mem_writable(&slot, 0))
+		if (kvmfork_mem_lock_writable(&slot, 0))
 			break;
 		up_read(&mem->lock);
 		ret = kvmfork_mem_make_private(mem, index);
 		if (ret)
 			return ret;
 	}
+	if (PageHWPoison(slot.page)) {
+		unlock_page(slot.page);
+		up_read(&mem->lock);
+		return -EIO;
+	}
 	/*
 	 * Dirty also without a writable mapping: the freeze must look at it,
 	 * somebody may hold a reference.
 	 */
 	kvmfork_tree_mark_dirty(&mem->tree, index);
+	unlock_page(slot.page);
 	addr = kmap_local_page(slot.page);
 	if (buf)
 		memcpy(addr + offset_in_page(pos), buf, len);
@@ -201,19 +233,35 @@ static ssize_t kvmfork_mem_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	return done ?: ret;
 }
 
-/* First page at or after @index that is data (or a hole). */
-static unsigned long kvmfork_mem_seek(struct kvmfork_mem *mem,
-				      unsigned long index, bool data)
+/* First page at or after @index that is data, or the end. */
+static unsigned long kvmfork_mem_seek_data(struct kvmfork_mem *mem,
+					   unsigned long index)
 {
-	unsigned long next = index;
 	struct page *page;
+	bool found;
 
-	if (data)
-		return kvmfork_tree_next(&mem->tree, &next, &page) ?
-			next : mem->nr_pages;
-	while (index < mem->nr_pages &&
-	       kvmfork_tree_lookup(&mem->tree, index).page)
-		index++;
+	down_read(&mem->lock);
+	found = kvmfork_tree_next(&mem->tree, &index, &page);
+	up_read(&mem->lock);
+	return found ? index : mem->nr_pages;
+}
+
+/* First page at or after @index that is a hole, or the end. */
+static unsigned long kvmfork_mem_seek_hole(struct kvmfork_mem *mem,
+					   unsigned long index)
+{
+	while (index < mem->nr_pages && !fatal_signal_pending(current)) {
+		unsigned long stop = min(mem->nr_pages, index + SZ_4K);
+
+		down_read(&mem->lock);
+		while (index < stop &&
+		       kvmfork_tree_lookup(&mem->tree, index).page)
+			index++;
+		up_read(&mem->lock);
+		if (index < stop)
+			break;
+		cond_resched();
+	}
 	return index;
 }
 
@@ -230,10 +278,9 @@ static loff_t kvmfork_mem_llseek(struct file *file, loff_t offset, int whence)
 	if (offset < 0 || offset >= size)
 		return -ENXIO;
 
-	down_read(&mem->lock);
-	index = kvmfork_mem_seek(mem, offset >> PAGE_SHIFT, whence == SEEK_DATA);
-	up_read(&mem->lock);
-
+	index = offset >> PAGE_SHIFT;
+	index = whence == SEEK_DATA ? kvmfork_mem_seek_data(mem, index) :
+				      kvmfork_mem_seek_hole(mem, index);
 	found = max_t(loff_t, offset, (loff_t)index << PAGE_SHIFT);
 	if (whence == SEEK_DATA && found >= size)
 		return -ENXIO;

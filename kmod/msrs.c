@@ -26,7 +26,7 @@ static bool msr_is_carried(u32 index, bool hyperv)
 {
 	switch (index) {
 	case MSR_IA32_TSC:	/* by the TSC offset; writing it makes it jump */
-	case MSR_IA32_FEAT_CTL:	/* first of the list, see msrs_list() */
+	case MSR_IA32_FEAT_CTL:	/* by kvmfork_msrs_save_vmx() */
 	case HV_X64_MSR_VP_RUNTIME:		/* these follow from the clock */
 	case HV_X64_MSR_TIME_REF_COUNT:
 	case HV_X64_MSR_TSC_FREQUENCY:
@@ -120,37 +120,51 @@ static int msrs_load(struct kvmfork_target *target,
 		}
 	}
 	kfree(msrs);
-	if (ret >= 0)
-		return 0;
-	snprintf(what, sizeof(what), "KVM_SET_MSRS, MSR %#x",
-		 next ? entries[next - 1].index : 0);
-	return kvmfork_target_report(target, what, ret);
+	if (ret == -EOPNOTSUPP) {
+		snprintf(what, sizeof(what), "KVM_SET_MSRS, MSR %#x",
+			 entries[next - 1].index);
+		return kvmfork_target_report(target, what, ret);
+	}
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
 }
 
-static u32 msrs_list(struct kvm_msr_entry *entries, u32 banks, bool hyperv)
+/* What KVM keeps and, on some of the kernels or on all, does not list. */
+static const u32 msrs_unlisted[] = {
+	MSR_IA32_TSX_CTRL, MSR_IA32_DEBUGCTLMSR, MSR_VM_CR,
+	MSR_IA32_SGXLEPUBKEYHASH0, MSR_IA32_SGXLEPUBKEYHASH1,
+	MSR_IA32_SGXLEPUBKEYHASH2, MSR_IA32_SGXLEPUBKEYHASH3,
+	MSR_MTRRdefType, MSR_MTRRfix64K_00000, MSR_MTRRfix16K_80000,
+	MSR_MTRRfix16K_A0000, MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_C8000,
+	MSR_MTRRfix4K_D0000, MSR_MTRRfix4K_D8000, MSR_MTRRfix4K_E0000,
+	MSR_MTRRfix4K_E8000, MSR_MTRRfix4K_F0000, MSR_MTRRfix4K_F8000,
+};
+
+/* How many msrs_list() can come to. */
+static u32 msrs_list_max(u32 banks)
 {
-	static const u32 mtrrs[] = {
-		MSR_MTRRdefType, MSR_MTRRfix64K_00000, MSR_MTRRfix16K_80000,
-		MSR_MTRRfix16K_A0000, MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_C8000,
-		MSR_MTRRfix4K_D0000, MSR_MTRRfix4K_D8000, MSR_MTRRfix4K_E0000,
-		MSR_MTRRfix4K_E8000, MSR_MTRRfix4K_F0000, MSR_MTRRfix4K_F8000,
-	};
+	return kvmfork_msr_list->nmsrs + ARRAY_SIZE(msrs_unlisted) +
+	       2 * KVM_NR_VAR_MTRR + 5 * banks;
+}
+
+static u32 msrs_list(struct kvm_msr_entry *entries, u64 mcg_cap, u32 banks,
+		     bool hyperv)
+{
 	u32 i, nr = 0;
 
-	/* Others may only be written once this one allows VMX. */
-	entries[nr++].index = MSR_IA32_FEAT_CTL;
 	for (i = 0; i < kvmfork_msr_list->nmsrs; i++) {
 		u32 index = kvmfork_msr_list->indices[i];
 
 		if (msr_is_carried(index, hyperv))
 			entries[nr++].index = index;
 	}
-	for (i = 0; i < ARRAY_SIZE(mtrrs); i++)
-		entries[nr++].index = mtrrs[i];
+	for (i = 0; i < ARRAY_SIZE(msrs_unlisted); i++)
+		entries[nr++].index = msrs_unlisted[i];
 	for (i = 0; i < 2 * KVM_NR_VAR_MTRR; i++)
 		entries[nr++].index = MTRRphysBase_MSR(0) + i;
 	for (i = 0; i < 4 * banks; i++)
 		entries[nr++].index = MSR_IA32_MCx_CTL(0) + i;
+	for (i = 0; i < banks && mcg_cap & MCG_CMCI_P; i++)
+		entries[nr++].index = MSR_IA32_MCx_CTL2(i);
 	return nr;
 }
 
@@ -168,6 +182,32 @@ static int mce_load(struct kvmfork_target *target,
 	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
 			      &mcg_cap, sizeof(mcg_cap));
 	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
+int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
+			  struct list_head *state)
+{
+	struct kvmfork_record *record;
+	struct kvm_msr_entry *entries;
+	u32 i, nr = 0;
+	long ret;
+
+	if (!boot_cpu_has(X86_FEATURE_VMX))
+		return 0;
+	record = kvmfork_state_add(state, "KVM_SET_MSRS", KVM_SET_MSRS,
+				   msrs_load, (2 + MSR_IA32_VMX_VMFUNC -
+				   MSR_IA32_VMX_BASIC) * sizeof(*entries));
+	if (!record)
+		return -ENOMEM;
+	entries = (void *)record->data;
+	entries[nr++].index = MSR_IA32_FEAT_CTL;
+	for (i = MSR_IA32_VMX_BASIC; i <= MSR_IA32_VMX_VMFUNC; i++)
+		entries[nr++].index = i;
+	ret = msrs_read(target, entries, nr);
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_GET_MSRS", ret);
+	record->size = ret * sizeof(*entries);
+	return 0;
 }
 
 int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
@@ -188,13 +228,13 @@ int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		return -ENOMEM;
 	*(u64 *)record->data = cap.data;
 
-	room = 1 + kvmfork_msr_list->nmsrs + 12 + 2 * KVM_NR_VAR_MTRR + 4 * banks;
+	room = msrs_list_max(banks);
 	record = kvmfork_state_add(state, "KVM_SET_MSRS", KVM_SET_MSRS,
 				   msrs_load, room * sizeof(cap));
 	if (!record)
 		return -ENOMEM;
 	ret = msrs_read(target, (void *)record->data,
-			msrs_list((void *)record->data, banks,
+			msrs_list((void *)record->data, cap.data, banks,
 				  kvmfork_vcpu_has_hyperv(vcpu)));
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_MSRS", ret);

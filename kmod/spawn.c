@@ -282,12 +282,13 @@ static int child_create_vm(struct child *child, int kvm_fd)
 
 static int child_attach(struct child *child)
 {
-	struct file *attach = kvmfork_vm_attach(child->vm);
+	struct file *attach = kvmfork_vm_attach(child->vm,
+						child->template->traps);
 
 	if (IS_ERR(attach))
 		return PTR_ERR(attach);
 	child->attach = attach;
-	return kvmfork_vm_set_traps(attach, child->template->traps);
+	return 0;
 }
 
 /* All of the child that takes arguments for KVM, which need scratch memory. */
@@ -434,17 +435,23 @@ free:
 	return ret;
 }
 
-static int spawn_check(const struct kvmfork_template *template,
-		       struct kvmfork_spawn *args, size_t offset,
-		       const struct kvmfork_args *to)
+int kvmfork_spawn_check(const struct kvmfork_spawn *args)
+{
+	if (args->flags & ~KVMFORK_SPAWN_FIXED ||
+	    memchr_inv(args->reserved, 0, sizeof(args->reserved)))
+		return -EINVAL;
+	return 0;
+}
+
+/* Do the caller's arrays hold the result? If not, tell what it takes. */
+static int spawn_check_room(const struct kvmfork_template *template,
+			    struct kvmfork_spawn *args, size_t offset,
+			    const struct kvmfork_args *to)
 {
 	bool fits = args->nr_vcpus >= template->nr_vcpus &&
 		    args->nr_mappings >= template->nr_mappings;
 	int ret;
 
-	if (args->flags & ~KVMFORK_SPAWN_FIXED ||
-	    memchr_inv(args->reserved, 0, sizeof(args->reserved)))
-		return -EINVAL;
 	args->nr_vcpus = template->nr_vcpus;
 	args->nr_mappings = template->nr_mappings;
 	if (fits)
@@ -461,7 +468,8 @@ int kvmfork_spawn(const struct kvmfork_template *template,
 	u64 start = ktime_get_ns();
 	int ret;
 
-	ret = spawn_check(template, args, offset, to);
+	ret = kvmfork_spawn_check(args);
+	ret = ret ?: spawn_check_room(template, args, offset, to);
 	if (ret)
 		return ret;
 

@@ -70,7 +70,13 @@ int kvmfork_target_report(struct kvmfork_target *target, const char *what,
 int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct file *vm_file, struct list_head *state);
 
-/* msrs.c: append the MSRs. */
+/*
+ * msrs.c: append the MSRs; those that say which VMX the guest has separately,
+ * as they can only be set before nested state, and the others need what comes
+ * after that.
+ */
+int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
+			  struct list_head *state);
 int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct list_head *state);
 

@@ -167,8 +167,9 @@ static int check_stopped(struct stopped_vm *stopped)
 }
 
 /*
- * A vCPU that left for I/O has the second half of the instruction still to do;
- * KVM does it on the way into the next KVM_RUN. What comes out of it may be the
+ * A vCPU that left for I/O has the second half of the instruction still to do,
+ * and may have registers to take from its kvm_run (KVM_CAP_SYNC_REGS); KVM does
+ * both on the way into the next KVM_RUN. What comes out of it may be the
  * next exit, which is the monitor's to answer.
  */
 static int complete_io(struct stopped_vm *stopped)
@@ -179,13 +180,18 @@ static int complete_io(struct stopped_vm *stopped)
 		struct stopped_vcpu *v = &stopped->vcpus[i];
 		long ret;
 
-		if (!kvmfork_vcpu_has_pending_io(v->vcpu))
+		if (!kvmfork_vcpu_has_pending_io(v->vcpu) &&
+		    !READ_ONCE(kvmfork_vcpu_run(v->vcpu)->kvm_dirty_regs))
 			continue;
 		ret = kvmfork_kvm_call(v->file, KVM_RUN, 0);
 		if (ret && ret != -EINTR)
 			return kvmfork_report(stopped->report, ret,
 					      "vCPU %u: KVM_RUN: error %ld",
 					      kvmfork_vcpu_id(v->vcpu), ret);
+		if (READ_ONCE(kvmfork_vcpu_run(v->vcpu)->kvm_dirty_regs))
+			return kvmfork_report(stopped->report, -EINPROGRESS,
+					      "vCPU %u: KVM does not take the registers in its kvm_run yet",
+					      kvmfork_vcpu_id(v->vcpu));
 		if (!ret || kvmfork_vcpu_has_pending_io(v->vcpu))
 			return kvmfork_report(stopped->report, -EINPROGRESS,
 					      "vCPU %u: answer the exit in its kvm_run first",
@@ -380,7 +386,7 @@ static long kvmfork_template_ioctl(struct file *file, unsigned int cmd,
 	struct kvmfork_args args;
 
 	switch (kvmfork_args_init(&args, cmd, arg)) {
-	case _IOC_NR(KVMFORK_SPAWN):
+	case KVMFORK_CMD(KVMFORK_SPAWN):
 		return kvmfork_ioctl_spawn(file->private_data, &args);
 	default:
 		return -ENOTTY;

@@ -84,4 +84,7 @@ int kvmfork_spawn(const struct kvmfork_template *template,
 		  struct kvmfork_spawn *args, size_t offset,
 		  const struct kvmfork_args *to, struct kvmfork_report *report);
 
+/* -EINVAL: flags or reserved fields of @args that mean nothing. */
+int kvmfork_spawn_check(const struct kvmfork_spawn *args);
+
 #endif

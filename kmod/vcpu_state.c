@@ -360,6 +360,7 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 	ret = ret ?: tsc_offset_save(target, state);
 	/* EFER and CR4 before what they enable; APIC base before the LAPIC. */
 	ret = ret ?: kvmfork_state_save_pair(target, state, &sregs);
+	ret = ret ?: kvmfork_msrs_save_vmx(target, state);
 	ret = ret ?: nested_save(target, vm_file, state);
 	ret = ret ?: xcrs_save(target, state);
 	ret = ret ?: xsave_save(target, vm_file, state);

@@ -5,6 +5,7 @@
 #include <linux/hashtable.h>
 #include <linux/kprobes.h>
 #include <linux/ktime.h>
+#include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/seq_file.h>
@@ -65,12 +66,12 @@ static void attached_remove(struct kvmfork_vm *vm)
 	spin_unlock(&attached_lock);
 }
 
+/* Needs vm->lock once the VM's file is visible. */
 static int kvmfork_vm_trap(struct kvmfork_vm *vm, u64 traps)
 {
 	u64 changed = traps ^ vm->traps;
 	int ret;
 
-	lockdep_assert_held(&vm->lock);
 	if (traps & ~KVMFORK_TRAP_UD)
 		return -EINVAL;
 	if (changed & traps & KVMFORK_TRAP_UD) {
@@ -84,17 +85,6 @@ static int kvmfork_vm_trap(struct kvmfork_vm *vm, u64 traps)
 	return 0;
 }
 
-int kvmfork_vm_set_traps(struct file *attach_file, u64 traps)
-{
-	struct kvmfork_vm *vm = attach_file->private_data;
-	int ret;
-
-	mutex_lock(&vm->lock);
-	ret = kvmfork_vm_trap(vm, traps);
-	mutex_unlock(&vm->lock);
-	return ret;
-}
-
 static long ioctl_trap(struct kvmfork_vm *vm, struct kvmfork_args *from)
 {
 	struct kvmfork_trap args;
@@ -103,6 +93,12 @@ static long ioctl_trap(struct kvmfork_vm *vm, struct kvmfork_args *from)
 	ret = kvmfork_args_get(from, &args, sizeof(args));
 	return ret ?: kvmfork_vm_trap(vm, args.events);
 }
+
+/*
+ * struct kvmfork_fork has one struct inside behind the other, so the first can
+ * only grow into what is reserved.
+ */
+static_assert(offsetof(struct kvmfork_fork, spawn) == 64);
 
 static int freeze_check(const struct kvmfork_freeze *args)
 {
@@ -148,8 +144,9 @@ static long ioctl_fork(struct kvmfork_vm *vm, struct kvmfork_args *from)
 	ret = ret ?: freeze_check(&args.freeze);
 	if (ret)
 		return ret;
-	/* Before anything is done. spawn_check() looks at the rest. */
-	if (args.spawn.message || args.spawn.message_size)
+	/* Before the freeze, which takes its time. */
+	if (args.spawn.message || args.spawn.message_size ||
+	    kvmfork_spawn_check(&args.spawn))
 		return -EINVAL;
 
 	template = kvmfork_template_create(vm, &args.freeze, &report);
@@ -176,27 +173,26 @@ static long kvmfork_vm_ioctl(struct file *file, unsigned int cmd,
 {
 	struct kvmfork_vm *vm = file->private_data;
 	struct kvmfork_args args;
+	long (*call)(struct kvmfork_vm *vm, struct kvmfork_args *from);
 	long ret;
-	int nr;
 
-	nr = kvmfork_args_init(&args, cmd, arg);
-	if (nr < _IOC_NR(KVMFORK_TRAP) || nr > _IOC_NR(KVMFORK_FORK))
+	switch (kvmfork_args_init(&args, cmd, arg)) {
+	case KVMFORK_CMD(KVMFORK_TRAP):
+		call = ioctl_trap;
+		break;
+	case KVMFORK_CMD(KVMFORK_FREEZE):
+		call = ioctl_freeze;
+		break;
+	case KVMFORK_CMD(KVMFORK_FORK):
+		call = ioctl_fork;
+		break;
+	default:
 		return -ENOTTY;
+	}
 	/* One at a time; waiting would only freeze the same VM twice. */
 	if (!mutex_trylock(&vm->lock))
 		return -EALREADY;
-
-	switch (nr) {
-	case _IOC_NR(KVMFORK_TRAP):
-		ret = ioctl_trap(vm, &args);
-		break;
-	case _IOC_NR(KVMFORK_FREEZE):
-		ret = ioctl_freeze(vm, &args);
-		break;
-	default:
-		ret = ioctl_fork(vm, &args);
-		break;
-	}
+	ret = call(vm, &args);
 	mutex_unlock(&vm->lock);
 	return ret;
 }
@@ -215,6 +211,7 @@ static int kvmfork_vm_release(struct inode *inode, struct file *file)
 	attached_remove(vm);
 	if (vm->traps & KVMFORK_TRAP_UD)
 		kvmfork_ud_put();
+	kvm_put_kvm(vm->kvm);
 	fput(vm->file);
 	kfree_rcu(vm, rcu);
 	return 0;
@@ -229,7 +226,7 @@ static const struct file_operations kvmfork_vm_fops = {
 	.release	= kvmfork_vm_release,
 };
 
-struct file *kvmfork_vm_attach(struct file *file)
+struct file *kvmfork_vm_attach(struct file *file, u64 traps)
 {
 	struct kvmfork_vm *vm;
 	struct file *out;
@@ -241,16 +238,27 @@ struct file *kvmfork_vm_attach(struct file *file)
 	mutex_init(&vm->lock);
 	vm->file = get_file(file);
 	vm->kvm = kvmfork_file_to_kvm(file);
+	/*
+	 * The file has a reference. This one is for the symbol: it keeps kvm.ko
+	 * loaded, and this module from loading where struct kvm is another.
+	 */
+	kvm_get_kvm(vm->kvm);
 	ret = attached_add(vm);
 	if (ret)
-		goto put_file;
+		goto put_kvm;
+	ret = kvmfork_vm_trap(vm, traps);
+	if (ret)
+		goto remove;
 
 	out = anon_inode_getfile("[kvmfork-vm]", &kvmfork_vm_fops, vm, O_RDWR);
 	if (!IS_ERR(out))
 		return out;
 	ret = PTR_ERR(out);
+	kvmfork_vm_trap(vm, 0);
+remove:
 	attached_remove(vm);
-put_file:
+put_kvm:
+	kvm_put_kvm(vm->kvm);
 	fput(vm->file);
 	kfree_rcu(vm, rcu);
 	return ERR_PTR(ret);

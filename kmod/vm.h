@@ -25,13 +25,11 @@ struct kvmfork_vm {
 };
 
 /*
- * Attach to the VM of @file and return the attach file. Takes its own
- * reference to @file. ERR_PTR: -EEXIST when it is attached already.
+ * Attach to the VM of @file, with @traps switched on, and return the attach
+ * file. Takes its own reference to @file. ERR_PTR: -EEXIST when it is attached
+ * already, -EOPNOTSUPP and -EINVAL for the traps.
  */
-struct file *kvmfork_vm_attach(struct file *file);
-
-/* Switch events on and off. The VM's lock is not taken. -EOPNOTSUPP, -EINVAL. */
-int kvmfork_vm_set_traps(struct file *attach_file, u64 traps);
+struct file *kvmfork_vm_attach(struct file *file, u64 traps);
 
 /* The traps of an attached VM, 0 for any other. Callable in any context. */
 u64 kvmfork_vm_traps(const struct kvm *kvm);

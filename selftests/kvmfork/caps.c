@@ -356,4 +356,20 @@ TEST(nested_state)
 	vm_close(&vm);
 }
 
+/* 6.1 keeps bits that it does not know, and refuses them by another call. */
+TEST(quirks_that_are_none)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_DISABLE_QUIRKS,
+		.args[0] = KVM_X86_QUIRK_LINT0_REENABLED | 1ULL << 40,
+	};
+	struct vm vm, child;
+
+	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 1);
+	ASSERT_EQ(0, xioctl(vm.vm_fd, KVM_ENABLE_CAP, &cap));
+	vm_fork(&vm, &child);
+	vm_close(&child);
+	vm_close(&vm);
+}
+
 TEST_HARNESS_MAIN

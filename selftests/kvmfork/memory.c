@@ -227,6 +227,27 @@ TEST_F(memory, access_past_the_end)
 	munmap(map, SIZE + 4 * PAGE_SIZE);
 }
 
+/* A page with a memory error is nobody's any more, by whatever way. */
+TEST_F(memory, poisoned_page)
+{
+	char *other = memory_map(self->fd, SIZE), byte = 1;
+
+	self->map[PAGE_SIZE] = 1;
+	/* EBUSY: the kernel has marked the page and could do no more. */
+	if (madvise(self->map + PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON) && errno != EBUSY)
+		SKIP(return, "no memory errors can be injected: %m");
+	signal(SIGBUS, on_bus_error);
+	EXPECT_EQ(SIGBUS, touch_signal(other + PAGE_SIZE, false));
+	EXPECT_EQ(SIGBUS, touch_signal(other + PAGE_SIZE, true));
+	EXPECT_EQ(-1, pread(self->fd, &byte, 1, PAGE_SIZE));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(-1, pwrite(self->fd, &byte, 1, PAGE_SIZE));
+	EXPECT_EQ(EIO, errno);
+	/* The others are as they were. */
+	EXPECT_EQ(0, touch_signal(other, true));
+	munmap(other, SIZE);
+}
+
 TEST_F(memory, read_at_the_end)
 {
 	char buffer[100];

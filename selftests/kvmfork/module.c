@@ -343,4 +343,10 @@ TEST_F_TIMEOUT(module, leaks_nothing, 7200)
 	EXPECT_TRUE(kmemleak_is_silent());
 }
 
+/* Its structures are looked into: it must not go, nor be another one. */
+TEST(needs_kvm)
+{
+	EXPECT_EQ(0, access("/sys/module/kvm/holders/kvmfork", F_OK));
+}
+
 TEST_HARNESS_MAIN

@@ -311,4 +311,28 @@ TEST_F(registers, carried)
 	vm_close(&child);
 }
 
+/* Registers that KVM is to take from kvm_run have not been set by any call yet. */
+TEST(sync_regs)
+{
+	struct kvm_regs regs;
+	struct vm vm, child;
+	struct kvm_run *run;
+
+	if (!(kvm_check_cap(KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS))
+		SKIP(return, "no KVM_SYNC_X86_REGS");
+	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 1);
+	vcpu_start(&vm.vcpus[0], 0, guest_count, 0);
+	run = vm.vcpus[0].run;
+	ASSERT_EQ(0, xioctl(vm.vcpus[0].fd, KVM_GET_REGS, &run->s.regs.regs));
+	run->s.regs.regs.r15 = 0x1234567;
+	run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+	vm_fork(&vm, &child);
+	ASSERT_EQ(0, xioctl(child.vcpus[0].fd, KVM_GET_REGS, &regs));
+	EXPECT_EQ(0x1234567, regs.r15);
+	ASSERT_EQ(0, xioctl(vm.vcpus[0].fd, KVM_GET_REGS, &regs));
+	EXPECT_EQ(0x1234567, regs.r15);
+	vm_close(&child);
+	vm_close(&vm);
+}
+
 TEST_HARNESS_MAIN
