@@ -176,7 +176,8 @@ struct kvmfork_spawn {
 
 /**
  * struct kvmfork_fork - freeze and spawn in one call
- * @freeze: the parent's side
+ * @freeze: the parent's side. struct kvmfork_freeze keeps its size for this
+ *	struct's sake, and grows into its reserved fields
  * @spawn: the child's side. Messages of both go to @freeze.message;
  *	@spawn.message and @spawn.message_size must be zero
  */
