@@ -50,8 +50,8 @@ bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra)
 		return false;
 	if (slot->dirty)
 		return true;
-	/* In this order an unmapping in between only makes for a copy. */
 	count = page_count(slot->page);
+	/* In this order an unmapping in between only makes for a copy. */
 	smp_rmb();
 	return count <= 1 + mapcount(slot->page) + extra;
 }

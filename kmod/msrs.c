@@ -86,14 +86,35 @@ static bool msr_has_value(struct kvmfork_target *target,
 }
 
 /*
- * KVM stops at the first MSR that it does not let be set. That is no loss when
- * the register has the value already: many are constants of the host.
+ * Move those of the @nr @entries to the front that the vCPU does not have yet,
+ * and return how many. Many registers are constants or never touched; some
+ * cannot be written, not even with what they hold, or KVM complains in the log.
  */
-static int msrs_load(struct kvmfork_target *target,
-		     const struct kvmfork_record *record)
+static long msrs_keep_different(struct kvmfork_target *target,
+				struct kvm_msr_entry *entries, u32 nr)
 {
-	const struct kvm_msr_entry *entries = (const void *)record->data;
-	u32 nr = record->size / sizeof(*entries);
+	struct kvm_msr_entry *now;
+	u32 i, next = 0, kept = 0;
+	long found;
+
+	now = kmemdup(entries, nr * sizeof(*entries), GFP_KERNEL);
+	if (!now)
+		return -ENOMEM;
+	found = msrs_read(target, now, nr);
+	for (i = 0; found >= 0 && i < nr; i++) {
+		/* In the same order, without those that cannot be read. */
+		if (next < found && now[next].index == entries[i].index &&
+		    now[next++].data == entries[i].data)
+			continue;
+		entries[kept++] = entries[i];
+	}
+	kfree(now);
+	return found < 0 ? found : kept;
+}
+
+static long msrs_write(struct kvmfork_target *target,
+		       const struct kvm_msr_entry *entries, u32 nr)
+{
 	struct kvm_msrs *msrs;
 	char what[48];
 	u32 next = 0;
@@ -111,21 +132,39 @@ static int msrs_load(struct kvmfork_target *target,
 		ret = kvmfork_kvm_set(target->scratch, target->file,
 				      KVM_SET_MSRS, msrs,
 				      struct_size(msrs, entries, count));
-		if (ret < 0)
+		if (ret < 0) {
+			kvmfork_target_report(target, "KVM_SET_MSRS", ret);
 			break;
-		next += ret;
+		}
+		next += min_t(u32, ret, count);
+		/* It stops at the first that it does not let be set. */
 		if (ret < count && !msr_has_value(target, &entries[next++])) {
 			ret = -EOPNOTSUPP;
+			snprintf(what, sizeof(what), "KVM_SET_MSRS, MSR %#x",
+				 entries[next - 1].index);
+			kvmfork_target_report(target, what, ret);
 			break;
 		}
 	}
 	kfree(msrs);
-	if (ret == -EOPNOTSUPP) {
-		snprintf(what, sizeof(what), "KVM_SET_MSRS, MSR %#x",
-			 entries[next - 1].index);
-		return kvmfork_target_report(target, what, ret);
-	}
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+	return ret;
+}
+
+static int msrs_load(struct kvmfork_target *target,
+		     const struct kvmfork_record *record)
+{
+	u32 nr = record->size / sizeof(struct kvm_msr_entry);
+	struct kvm_msr_entry *entries;
+	long ret;
+
+	entries = kmemdup((const void *)record->data, record->size, GFP_KERNEL);
+	if (!entries)
+		return -ENOMEM;
+	ret = msrs_keep_different(target, entries, nr);
+	if (ret > 0)
+		ret = msrs_write(target, entries, ret);
+	kfree(entries);
+	return min(ret, 0L);
 }
 
 /* What KVM keeps and, on some of the kernels or on all, does not list. */

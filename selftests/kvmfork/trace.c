@@ -42,7 +42,7 @@ TEST(each_operation)
 	unsigned int vcpus = 0;
 	struct vm vm, child;
 	char line[512];
-	int ret = -1;
+	int fields, ret = -1;
 
 	if (!tracing_write("events/kvmfork/enable", "1"))
 		SKIP(return, "no tracing here: %m");
@@ -54,8 +54,9 @@ TEST(each_operation)
 
 	tracing_find("kvmfork_freeze:", line, sizeof(line));
 	ASSERT_NE('\0', line[0]);
-	EXPECT_EQ(4, sscanf(strstr(line, "vcpus="), "vcpus=%u dirty_pages=%lu ns=%lu ret=%d",
-			    &vcpus, &dirty, &ns, &ret));
+	fields = sscanf(strstr(line, "vcpus="), "vcpus=%u dirty_pages=%lu ns=%lu ret=%d",
+			&vcpus, &dirty, &ns, &ret);
+	EXPECT_EQ(4, fields);
 	EXPECT_EQ(2, vcpus);
 	EXPECT_LE(3, dirty);
 	EXPECT_LT(0, ns);

@@ -117,7 +117,7 @@ wait_until() {
 	tries=$(($1 * slow * 10))
 	shift
 	until "$@"; do
-		[ $tries -gt 0 ] || return 1
+		[ "$tries" -gt 0 ] || return 1
 		tries=$((tries - 1))
 		usleep 100000
 	done

@@ -54,6 +54,10 @@ qemu_command() {
 	elif machine_has_hardware "$VENDOR"; then
 		COMMAND+=(-accel kvm -cpu host -smp "$SMP")
 	else
-		COMMAND+=(-accel "tcg,thread=multi" -smp "$SMP" -cpu "$QEMU_CPU")
+		# One thread for all CPUs. With one each, a CPU can translate code
+		# while another changes it and miss the change: kernels that patch
+		# themselves (KVM's static branches flip with every VM) then die of
+		# a breakpoint that is long gone, once in some thousand VMs.
+		COMMAND+=(-accel "tcg,thread=single" -smp "$SMP" -cpu "$QEMU_CPU")
 	fi
 }
