@@ -54,10 +54,7 @@ qemu_command() {
 	elif machine_has_hardware "$VENDOR"; then
 		COMMAND+=(-accel kvm -cpu host -smp "$SMP")
 	else
-		# One thread for all CPUs. With one each, a CPU can translate code
-		# while another changes it and miss the change: kernels that patch
-		# themselves (KVM's static branches flip with every VM) then die of
-		# a breakpoint that is long gone, once in some thousand VMs.
-		COMMAND+=(-accel "tcg,thread=single" -smp "$SMP" -cpu "$QEMU_CPU")
+		# See docs/known-problems.md before giving it more than one CPU.
+		COMMAND+=(-accel "tcg,thread=multi" -smp "$SMP" -cpu "$QEMU_CPU")
 	fi
 }
