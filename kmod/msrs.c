@@ -223,6 +223,11 @@ static int mce_load(struct kvmfork_target *target,
 	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
 }
 
+static bool msr_is_vmx(u32 index)
+{
+	return index >= MSR_IA32_VMX_BASIC && index <= MSR_IA32_VMX_VMFUNC;
+}
+
 int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
 			  struct list_head *state)
 {
@@ -234,14 +239,16 @@ int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
 	if (!boot_cpu_has(X86_FEATURE_VMX))
 		return 0;
 	record = kvmfork_state_add(state, "KVM_SET_MSRS", KVM_SET_MSRS,
-				   msrs_load, (2 + MSR_IA32_VMX_VMFUNC -
-				   MSR_IA32_VMX_BASIC) * sizeof(*entries));
+				   msrs_load,
+				   (1 + kvmfork_msr_list->nmsrs) * sizeof(*entries));
 	if (!record)
 		return -ENOMEM;
 	entries = (void *)record->data;
 	entries[nr++].index = MSR_IA32_FEAT_CTL;
-	for (i = MSR_IA32_VMX_BASIC; i <= MSR_IA32_VMX_VMFUNC; i++)
-		entries[nr++].index = i;
+	/* Of those that follow from others, KVM lists and lets be set none. */
+	for (i = 0; i < kvmfork_msr_list->nmsrs; i++)
+		if (msr_is_vmx(kvmfork_msr_list->indices[i]))
+			entries[nr++].index = kvmfork_msr_list->indices[i];
 	ret = msrs_read(target, entries, nr);
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_MSRS", ret);
