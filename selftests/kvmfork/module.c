@@ -288,7 +288,7 @@ static struct usage usage(void)
 	sleep(1);
 	file_write("/proc/sys/vm/drop_caches", "3");
 	sleep(1);
-	now.available = proc_value("/proc/meminfo", "MemAvailable");
+	now.available = mem_available();
 	now.slab = proc_value("/proc/meminfo", "SUnreclaim");
 	now.vmalloc = proc_value("/proc/meminfo", "VmallocUsed");
 	return now;

@@ -115,6 +115,24 @@ long long proc_value(const char *path, const char *key)
 	return value;
 }
 
+long long mem_available(void)
+{
+	long long pages = 0, count;
+	char line[256];
+	FILE *file;
+
+	/* What each CPU has not yet added to the sums of all. */
+	file_write("/proc/sys/vm/stat_refresh", "1");
+	file = fopen("/proc/zoneinfo", "r");
+	if (file) {
+		while (fgets(line, sizeof(line), file))
+			if (sscanf(line, " count: %lld", &count) == 1)
+				pages += count;
+		fclose(file);
+	}
+	return proc_value("/proc/meminfo", "MemAvailable") + pages * (long long)PAGE_SIZE;
+}
+
 long long fdinfo_value(int fd, const char *key)
 {
 	char path[64];

@@ -59,6 +59,12 @@ bool proc_state_equal(const struct proc_state *a, const struct proc_state *b);
 /* Number after "key:" in a file such as /proc/meminfo; -1: not there. */
 long long proc_value(const char *path, const char *key);
 
+/*
+ * MemAvailable in bytes, and what the free lists of the CPUs hold, which it leaves
+ * out: since Linux 6.7 those grow to an eighth of the memory.
+ */
+long long mem_available(void);
+
 /* Same in /proc/self/fdinfo/fd; in bytes, also when the line says kB. */
 long long fdinfo_value(int fd, const char *key);
 
