@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# L1 with SVM and NPT: QEMU, which can emulate both. Debian 12's own QEMU 7.2 has
-# a cmpxchg16b that newer kernels do not survive; its backport of 10.0 is run
-# unpacked, with all its libraries, so that nothing is installed. On hardware
-# which nests it serves either vendor.
+# L1 with SVM and NPT: QEMU, which can emulate both. Before 10.2 its VMEXIT loses
+# interrupts that another thread raises at the same time (a change of
+# interrupt_request that is not atomic), so the newest is taken, from the
+# backports of the next Debian. It is run unpacked, with all its libraries:
+# nothing is installed. On hardware which nests it serves either vendor.
 
 # What the model has and the emulation lacks is left out by name, or QEMU would
 # warn of each.
@@ -15,13 +16,13 @@ qemu_prepare() {
 }
 
 __qemu_prepare() {
-	local tree=$CACHE_DIR/qemu
+	local tree=$CACHE_DIR/qemu-trixie
 	[ -f "$tree.ready" ] && return 0
-	with_lock apt-bookworm apt_ready bookworm
+	with_lock apt-trixie apt_ready trixie
 	# shellcheck disable=SC2046 # one word per package
-	set -- $(apt_closure bookworm bookworm-backports qemu-system-x86)
-	[ $# -gt 0 ] || die "no QEMU in the package lists of bookworm-backports"
-	deb_fetch bookworm "$@"
+	set -- $(apt_closure trixie trixie-backports qemu-system-x86)
+	[ $# -gt 0 ] || die "no QEMU in the package lists of trixie-backports"
+	deb_fetch trixie "$@"
 	progress "QEMU: unpacking"
 	deb_unpack "$tree" "$@"
 	printf '%s\n' "$@" >"$tree.ready"
@@ -31,10 +32,10 @@ __qemu_prepare() {
 # INTERACTIVE, CMDLINE.
 # Ports: 0 kernel log, 1 output, 2 words for the host (see l1/init).
 qemu_command() {
-	local tree=$CACHE_DIR/qemu
+	local tree=$CACHE_DIR/qemu-trixie
 	COMMAND=(
-		"$tree/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
-		--library-path "$tree/lib/x86_64-linux-gnu:$tree/usr/lib/x86_64-linux-gnu"
+		"$tree/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+		--library-path "$tree/usr/lib/x86_64-linux-gnu"
 		"$tree/usr/bin/qemu-system-x86_64"
 		-L "$tree/usr/share/qemu" -L "$tree/usr/share/seabios"
 		-nodefaults -no-user-config -display none -no-reboot
