@@ -89,3 +89,17 @@ void kvmfork_fs_release(void)
 {
 	simple_release_fs(&kvmfork_mnt, &kvmfork_mnt_count);
 }
+
+int kvmfork_install_file(struct file *file)
+{
+	int fd;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		fput(file);
+	else
+		fd_install(fd, file);
+	return fd;
+}

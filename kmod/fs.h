@@ -14,4 +14,10 @@ struct file *kvmfork_fs_open(const char *name, const struct file_operations *fop
 			     loff_t size, void *priv);
 void kvmfork_fs_release(void);
 
+/*
+ * Make @file, which is taken over and may be an ERR_PTR, the caller's. Its fd,
+ * close-on-exec, or an error.
+ */
+int kvmfork_install_file(struct file *file);
+
 #endif

@@ -18,23 +18,6 @@ static const struct file_operations *kvm_vcpu_fops;
 
 struct kvm_msr_list *kvmfork_msr_list;
 
-int kvmfork_scratch_get(struct kvmfork_scratch *scratch)
-{
-	unsigned long addr;
-
-	addr = vm_mmap(NULL, 0, KVMFORK_SCRATCH_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
-	if (IS_ERR_VALUE(addr))
-		return (long)addr;
-	scratch->addr = addr;
-	return 0;
-}
-
-void kvmfork_scratch_put(struct kvmfork_scratch *scratch)
-{
-	vm_munmap(scratch->addr, KVMFORK_SCRATCH_SIZE);
-}
-
 bool kvmfork_file_is_kvm_dev(struct file *file)
 {
 	return file->f_op == kvm_dev_fops;
@@ -139,32 +122,25 @@ struct file *kvmfork_kvm_create_vcpu(struct file *file, unsigned long id)
 }
 
 /* The list is the same for all VMs of a host. */
-static int kvmfork_read_msr_list(struct file *dev)
+static int kvmfork_read_msr_list(struct kvmfork_scratch *scratch,
+				 struct file *dev)
 {
-	struct kvmfork_scratch scratch;
 	struct kvm_msr_list probe = { .nmsrs = 0 };
 	struct kvm_msr_list *list;
 	long ret;
 
-	ret = kvmfork_scratch_get(&scratch);
-	if (ret)
-		return ret;
-
 	/* -E2BIG, and the number that there are. */
-	ret = kvmfork_kvm_set(&scratch, dev, KVM_GET_MSR_INDEX_LIST, &probe,
+	ret = kvmfork_kvm_set(scratch, dev, KVM_GET_MSR_INDEX_LIST, &probe,
 			      sizeof(probe));
-	if (ret != -E2BIG || copy_from_user(&probe, (void __user *)scratch.addr,
-					    sizeof(probe))) {
-		ret = ret < 0 ? ret : -ENODEV;
-		goto put_scratch;
-	}
+	if (ret != -E2BIG || copy_from_user(&probe, (void __user *)scratch->addr,
+					    sizeof(probe)))
+		return ret < 0 ? ret : -ENODEV;
 
-	ret = -ENOMEM;
 	list = kzalloc(struct_size(list, indices, probe.nmsrs), GFP_KERNEL);
 	if (!list)
-		goto put_scratch;
+		return -ENOMEM;
 	list->nmsrs = probe.nmsrs;
-	ret = kvmfork_kvm_exchange(&scratch, dev, KVM_GET_MSR_INDEX_LIST, list,
+	ret = kvmfork_kvm_exchange(scratch, dev, KVM_GET_MSR_INDEX_LIST, list,
 				   struct_size(list, indices, probe.nmsrs));
 	if (!ret && list->nmsrs != probe.nmsrs)
 		ret = -EIO;
@@ -172,14 +148,43 @@ static int kvmfork_read_msr_list(struct file *dev)
 		kfree(list);
 	else
 		kvmfork_msr_list = list;
-put_scratch:
-	kvmfork_scratch_put(&scratch);
 	return ret;
 }
 
-int kvmfork_kvmcall_module_init(void)
+static int kvmfork_learn(struct file *dev, kvmfork_learn_fn learn)
 {
-	struct file *dev, *vm, *vcpu;
+	struct kvmfork_scratch scratch;
+	struct file *vm, *vcpu;
+	int ret;
+
+	vm = kvmfork_kvm_create_vm(dev, 0);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	vcpu = kvmfork_kvm_create_vcpu(vm, 0);
+	if (IS_ERR(vcpu)) {
+		ret = PTR_ERR(vcpu);
+		goto put_vm;
+	}
+	ret = kvmfork_scratch_get(&scratch);
+	if (ret)
+		goto put_vcpu;
+
+	kvm_dev_fops = dev->f_op;
+	kvm_vm_fops = vm->f_op;
+	kvm_vcpu_fops = vcpu->f_op;
+	ret = kvmfork_read_msr_list(&scratch, dev);
+	ret = ret ?: learn(&scratch, vcpu);
+	kvmfork_scratch_put(&scratch);
+put_vcpu:
+	fput(vcpu);
+put_vm:
+	fput(vm);
+	return ret;
+}
+
+int kvmfork_kvmcall_module_init(kvmfork_learn_fn learn)
+{
+	struct file *dev;
 	int ret;
 
 	/* By whoever loads modules, so this is the real one. */
@@ -189,32 +194,12 @@ int kvmfork_kvmcall_module_init(void)
 		       PTR_ERR(dev));
 		return -ENODEV;
 	}
-
-	vm = kvmfork_kvm_create_vm(dev, 0);
-	if (IS_ERR(vm)) {
-		ret = PTR_ERR(vm);
-		goto close_dev;
-	}
-	vcpu = kvmfork_kvm_create_vcpu(vm, 0);
-	if (IS_ERR(vcpu)) {
-		ret = PTR_ERR(vcpu);
-		goto put_vm;
-	}
-
-	ret = kvmfork_read_msr_list(dev);
-	if (ret)
-		goto put_vcpu;
-	kvm_dev_fops = dev->f_op;
-	kvm_vm_fops = vm->f_op;
-	kvm_vcpu_fops = vcpu->f_op;
-put_vcpu:
-	fput(vcpu);
-put_vm:
-	fput(vm);
-close_dev:
+	ret = kvmfork_learn(dev, learn);
 	filp_close(dev, NULL);
-	if (ret)
+	if (ret) {
 		pr_err("kvmfork: cannot make a VM: error %d\n", ret);
+		kvmfork_kvmcall_module_exit();
+	}
 	return ret;
 }
 

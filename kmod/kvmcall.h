@@ -3,10 +3,10 @@
  * Calling KVM the way user space does: through the file operations of KVM's
  * own files, in the context of the task that called us.
  *
- * KVM copies its arguments from and to user memory, so they pass through a
- * scratch mapping of the calling task. Its other threads can write there: what
- * is read from it is copied once and not trusted, and KVM validates what it
- * is given as it does for anybody.
+ * KVM copies its arguments from and to user memory, so they pass through scratch
+ * memory of the calling task. Its other threads can write there: what is read
+ * from it is copied once and not trusted, and KVM validates what it is given
+ * as it does for anybody.
  */
 #ifndef KVMFORK_KVMCALL_H
 #define KVMFORK_KVMCALL_H
@@ -14,28 +14,23 @@
 #include <linux/fs.h>
 #include <linux/kvm.h>
 
+#include "scratch.h"
+
 struct kvm;
 struct kvm_vcpu;
 
-/* Big enough for the largest argument: a full GSI routing table. */
-#define KVMFORK_SCRATCH_SIZE	(256UL << 10)
-
-struct kvmfork_scratch {
-	unsigned long addr;	/* in current->mm */
-};
-
 /*
  * Learn what KVM's files look like from a VM made for the purpose, and which
- * MSRs it lists. -ENODEV when KVM is not there.
+ * MSRs it lists; then let @learn have a look at the vCPU. -ENODEV when KVM is
+ * not there.
  */
-int kvmfork_kvmcall_module_init(void);
+typedef int (*kvmfork_learn_fn)(struct kvmfork_scratch *scratch,
+				struct file *vcpu);
+int kvmfork_kvmcall_module_init(kvmfork_learn_fn learn);
 void kvmfork_kvmcall_module_exit(void);
 
 /* MSRs of KVM_GET_MSR_INDEX_LIST. */
 extern struct kvm_msr_list *kvmfork_msr_list;
-
-int kvmfork_scratch_get(struct kvmfork_scratch *scratch);
-void kvmfork_scratch_put(struct kvmfork_scratch *scratch);
 
 /* Is @file an open /dev/kvm? */
 bool kvmfork_file_is_kvm_dev(struct file *file);

@@ -3,6 +3,7 @@
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/srcu.h>
 #include <asm/vmx.h>
 
@@ -17,6 +18,11 @@ int kvmfork_kvm_check(struct kvm *kvm)
 	if (kvm->mm != current->mm)
 		return -EXDEV;
 	return READ_ONCE(kvm->vm_dead) ? -EIO : 0;
+}
+
+bool kvmfork_kvm_has_shadow_pages(struct kvm *kvm)
+{
+	return READ_ONCE(kvm->arch.indirect_shadow_pages);
 }
 
 int kvmfork_kvm_count_vcpus(struct kvm *kvm)
@@ -132,6 +138,13 @@ static void kvmfork_shape_note_private_slot(struct kvmfork_shape *shape,
 		shape->identity_map_addr = slot->base_gfn << PAGE_SHIFT;
 }
 
+static int kvmfork_slot_compare(const void *a, const void *b)
+{
+	const struct kvm_userspace_memory_region *left = a, *right = b;
+
+	return left->slot < right->slot ? -1 : left->slot > right->slot;
+}
+
 static int kvmfork_shape_read_slots(struct kvm *kvm,
 				    struct kvmfork_shape *shape,
 				    struct kvmfork_report *report)
@@ -156,6 +169,8 @@ static int kvmfork_shape_read_slots(struct kvm *kvm,
 		}
 	}
 	mutex_unlock(&kvm->slots_lock);
+	sort(shape->slots, shape->nr_slots, sizeof(*shape->slots),
+	     kvmfork_slot_compare, NULL);
 	return ret;
 }
 
@@ -183,42 +198,86 @@ static int kvmfork_route_to_user(const struct kvm_kernel_irq_routing_entry *e,
 	}
 }
 
-static int kvmfork_shape_read_routing(struct kvm *kvm,
-				      struct kvmfork_shape *shape,
-				      struct kvmfork_report *report)
+/*
+ * Of the routes of a GSI, KVM turns the order around each time that they are
+ * set: give them one. There are few of each.
+ */
+static void kvmfork_routing_sort(struct kvm_irq_routing *routing)
+{
+	struct kvm_irq_routing_entry *entries = routing->entries;
+	u32 i, j;
+
+	for (i = 1; i < routing->nr; i++)
+		for (j = i; j && entries[j - 1].gsi == entries[j].gsi &&
+		     memcmp(&entries[j - 1], &entries[j], sizeof(*entries)) > 0;
+		     j--)
+			swap(entries[j - 1], entries[j]);
+}
+
+/* Copy the routes that @routing has room for; how many there are in all. */
+static int kvmfork_routing_copy(struct kvm *kvm, struct kvm_irq_routing *routing,
+				u32 room, u32 *nr)
 {
 	struct kvm_kernel_irq_routing_entry *e;
 	struct kvm_irq_routing_table *table;
-	struct kvm_irq_routing *routing;
 	int idx, ret = 0;
 	u32 gsi;
 
-	if (shape->irqchip == KVMFORK_IRQCHIP_NONE)
-		return 0;
-
-	routing = kvzalloc(struct_size(routing, entries, KVM_MAX_IRQ_ROUTES),
-			   GFP_KERNEL_ACCOUNT);
-	if (!routing)
-		return -ENOMEM;
-	shape->routing = routing;
-
+	*nr = 0;
 	idx = srcu_read_lock(&kvm->irq_srcu);
 	table = srcu_dereference(kvm->irq_routing, &kvm->irq_srcu);
 	for (gsi = 0; table && !ret && gsi < table->nr_rt_entries; gsi++) {
 		hlist_for_each_entry(e, &table->map[gsi], link) {
-			if (routing->nr == KVM_MAX_IRQ_ROUTES)
-				break;
-			ret = kvmfork_route_to_user(e, &routing->entries[routing->nr++]);
+			u32 i = (*nr)++;
+
+			if (i >= room)
+				continue;
+			ret = kvmfork_route_to_user(e, &routing->entries[i]);
 			if (ret)
 				break;
 		}
 	}
 	srcu_read_unlock(&kvm->irq_srcu, idx);
-	if (ret)
-		kvmfork_report(report, ret,
-			       "GSI %u is routed to a Hyper-V or Xen event, which is not carried over",
-			       gsi - 1);
-	return ret;
+	return ret ? (int)gsi : 0;
+}
+
+int kvmfork_routing_read(struct kvm *kvm, struct kvm_irq_routing **to,
+			 struct kvmfork_report *report)
+{
+	struct kvm_irq_routing *routing = NULL;
+	u32 room = 0, nr;
+	int ret;
+
+	/* The table can be another one each time. */
+	for (;;) {
+		ret = kvmfork_routing_copy(kvm, routing, room, &nr);
+		if (ret || (routing && nr <= room))
+			break;
+		kvfree(routing);
+		room = nr;
+		routing = kvzalloc(struct_size(routing, entries, room),
+				   GFP_KERNEL_ACCOUNT);
+		if (!routing)
+			return -ENOMEM;
+	}
+	if (ret) {
+		kvfree(routing);
+		return kvmfork_report(report, -EOPNOTSUPP,
+				      "GSI %d is routed to a Hyper-V or Xen event, which is not carried over",
+				      ret - 1);
+	}
+	routing->nr = nr;
+	kvmfork_routing_sort(routing);
+	*to = routing;
+	return 0;
+}
+
+bool kvmfork_routing_equal(const struct kvm_irq_routing *a,
+			   const struct kvm_irq_routing *b)
+{
+	return a->nr == b->nr &&
+	       !memcmp(a->entries, b->entries,
+		       flex_array_size(a, entries, a->nr));
 }
 
 static bool kvmfork_has_speaker(struct kvm *kvm)
@@ -257,11 +316,47 @@ int kvmfork_shape_read(struct kvm *kvm, struct kvmfork_shape *shape,
 	kvmfork_caps_read(kvm, shape->caps);
 
 	ret = kvmfork_shape_read_slots(kvm, shape, report);
-	if (!ret)
-		ret = kvmfork_shape_read_routing(kvm, shape, report);
+	if (!ret && shape->irqchip != KVMFORK_IRQCHIP_NONE)
+		ret = kvmfork_routing_read(kvm, &shape->routing, report);
 	if (ret)
 		kvmfork_shape_destroy(shape);
 	return ret;
+}
+
+static bool slots_equal(const struct kvmfork_shape *a,
+			const struct kvmfork_shape *b)
+{
+	u32 i;
+
+	if (a->nr_slots != b->nr_slots)
+		return false;
+	for (i = 0; i < a->nr_slots; i++)
+		if (a->slots[i].slot != b->slots[i].slot ||
+		    a->slots[i].flags != b->slots[i].flags ||
+		    a->slots[i].guest_phys_addr != b->slots[i].guest_phys_addr ||
+		    a->slots[i].memory_size != b->slots[i].memory_size)
+			return false;
+	return true;
+}
+
+const char *kvmfork_shape_compare(const struct kvmfork_shape *a,
+				  const struct kvmfork_shape *b)
+{
+	u32 i;
+
+	if (a->irqchip != b->irqchip || a->split_pins != b->split_pins)
+		return "interrupt controller";
+	if (a->pit != b->pit || a->pit_speaker != b->pit_speaker)
+		return "PIT";
+	if (a->boot_cpu_id != b->boot_cpu_id)
+		return "boot CPU";
+	if (a->tss_addr != b->tss_addr ||
+	    a->identity_map_addr != b->identity_map_addr)
+		return "KVM_SET_TSS_ADDR or KVM_SET_IDENTITY_MAP_ADDR";
+	for (i = 0; i < KVMFORK_NR_CAPS; i++)
+		if (a->caps[i].value != b->caps[i].value)
+			return a->caps[i].name;
+	return slots_equal(a, b) ? NULL : "memory slots";
 }
 
 void kvmfork_shape_destroy(struct kvmfork_shape *shape)
@@ -327,6 +422,20 @@ void kvmfork_vcpu_guest_debug(struct kvm_vcpu *vcpu,
 	debug->arch.debugreg[7] = vcpu->arch.guest_debug_dr7;
 }
 
+bool kvmfork_vcpu_has_cpuid(struct kvm_vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
+{
+	bool equal;
+
+	/* The entries are another thread's to replace, with the mutex. */
+	if (!mutex_trylock(&vcpu->mutex))
+		return false;
+	equal = vcpu->arch.cpuid_nent == cpuid->nent &&
+		!memcmp(vcpu->arch.cpuid_entries, cpuid->entries,
+			flex_array_size(cpuid, entries, cpuid->nent));
+	mutex_unlock(&vcpu->mutex);
+	return equal;
+}
+
 u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.cpuid_nent);
@@ -335,6 +444,34 @@ u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu)
 bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.hyperv);
+}
+
+u64 kvmfork_vcpu_mcg_cap(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.mcg_cap);
+}
+
+void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu, struct kvmfork_mce_bank *banks,
+			    u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		const u64 *bank = &vcpu->arch.mce_banks[4 * i];
+
+		banks[i] = (struct kvmfork_mce_bank) {
+			.ctl = READ_ONCE(bank[0]),
+			.status = READ_ONCE(bank[1]),
+			.addr = READ_ONCE(bank[2]),
+			.misc = READ_ONCE(bank[3]),
+			.ctl2 = READ_ONCE(vcpu->arch.mci_ctl2_banks[i]),
+		};
+	}
+}
+
+bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.apf.msr_en_val);
 }
 
 bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu)

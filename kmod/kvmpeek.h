@@ -42,8 +42,8 @@ struct kvmfork_shape {
 	u64 identity_map_addr;		/* 0: not set, or not in use */
 	struct kvmfork_cap caps[KVMFORK_NR_CAPS];
 	u32 nr_slots;
-	struct kvm_userspace_memory_region *slots;
-	struct kvm_irq_routing *routing;	/* NULL: none */
+	struct kvm_userspace_memory_region *slots;	/* by rising id */
+	struct kvm_irq_routing *routing;	/* NULL: none; by rising GSI */
 };
 
 /*
@@ -54,11 +54,33 @@ int kvmfork_shape_read(struct kvm *kvm, struct kvmfork_shape *shape,
 		       struct kvmfork_report *report);
 void kvmfork_shape_destroy(struct kvmfork_shape *shape);
 
+/*
+ * What two shapes differ in, of that which cannot be changed in a VM; NULL:
+ * nothing. Where the memory of slots is in the address space does not count,
+ * nor does the routing.
+ */
+const char *kvmfork_shape_compare(const struct kvmfork_shape *a,
+				  const struct kvmfork_shape *b);
+
+/*
+ * The interrupt routes of a VM that has an interrupt controller, by rising GSI;
+ * kvfree() them. -EOPNOTSUPP, reported, when one cannot be carried.
+ */
+int kvmfork_routing_read(struct kvm *kvm, struct kvm_irq_routing **to,
+			 struct kvmfork_report *report);
+bool kvmfork_routing_equal(const struct kvm_irq_routing *a,
+			   const struct kvm_irq_routing *b);
+
 /* The capabilities of a VM, for comparing a new one with what it shall be. */
 void kvmfork_caps_read(struct kvm *kvm, struct kvmfork_cap *caps);
 
 /* -EIO: KVM has given up on this VM. -EXDEV: it belongs to another process. */
 int kvmfork_kvm_check(struct kvm *kvm);
+/*
+ * KVM keeps shadows of the guest's own page tables (without EPT/NPT, or of a
+ * nested guest), which only writes of the guest keep up to date.
+ */
+bool kvmfork_kvm_has_shadow_pages(struct kvm *kvm);
 /* How many vCPUs there are; -EBUSY while one is being made. */
 int kvmfork_kvm_count_vcpus(struct kvm *kvm);
 
@@ -79,8 +101,27 @@ void kvmfork_vcpu_guest_debug(struct kvm_vcpu *vcpu,
 			      struct kvm_guest_debug *debug);
 /* Entries of KVM_GET_CPUID2. */
 u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu);
+/*
+ * Is that what the vCPU has? It is compared as it is: what KVM changes in it as
+ * the guest runs may make it differ where KVM_SET_CPUID2 sees none.
+ */
+bool kvmfork_vcpu_has_cpuid(struct kvm_vcpu *vcpu,
+			    const struct kvm_cpuid2 *cpuid);
 /* KVM keeps Hyper-V state for it. */
 bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu);
+/*
+ * Machine-check state, which KVM_GET_MSRS would take as long for as for all
+ * other MSRs. There are @nr banks, at most the number in MSR_IA32_MCG_CAP.
+ */
+struct kvmfork_mce_bank {
+	u64 ctl, status, addr, misc, ctl2;
+};
+
+u64 kvmfork_vcpu_mcg_cap(struct kvm_vcpu *vcpu);
+void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu, struct kvmfork_mce_bank *banks,
+			    u32 nr);
+/* The guest has switched async page faults on. */
+bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu);
 /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID is on. */
 bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu);
 /* -EOPNOTSUPP, reported, when the vCPU has something that cannot be carried. */

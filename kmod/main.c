@@ -6,9 +6,11 @@
 #include <linux/module.h>
 
 #include "args.h"
+#include "fs.h"
 #include "kvmcall.h"
 #include "kvmpeek.h"
 #include "mem.h"
+#include "state.h"
 #include "tree.h"
 #include "ud.h"
 #include "vm.h"
@@ -16,27 +18,13 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-/* Make @file, which is taken over, the caller's. Its fd or an error. */
-static int install_file(struct file *file)
-{
-	int fd;
-
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	fd = get_unused_fd_flags(O_CLOEXEC);
-	if (fd < 0)
-		fput(file);
-	else
-		fd_install(fd, file);
-	return fd;
-}
-
 static long ioctl_get_info(struct kvmfork_args *to)
 {
 	struct kvmfork_info info = {
 		.api_version = KVMFORK_API_VERSION,
 		.features = KVMFORK_FEATURE_MEMORY | KVMFORK_FEATURE_FORK |
-			    KVMFORK_FEATURE_TEMPLATE,
+			    KVMFORK_FEATURE_TEMPLATE | KVMFORK_FEATURE_RESET |
+			    KVMFORK_FEATURE_SPAWN_MANY | KVMFORK_FEATURE_DIFF,
 		.memory_size_max = KVMFORK_MEMORY_SIZE_MAX,
 	};
 	size_t size = _IOC_SIZE(to->cmd);
@@ -63,7 +51,7 @@ static long ioctl_create_memory(struct kvmfork_args *from)
 		return -EINVAL;
 	if (args.size > KVMFORK_MEMORY_SIZE_MAX)
 		return -EFBIG;
-	return install_file(kvmfork_mem_create(args.size >> PAGE_SHIFT));
+	return kvmfork_install_file(kvmfork_mem_create(args.size >> PAGE_SHIFT));
 }
 
 static long ioctl_attach(struct kvmfork_args *from)
@@ -85,7 +73,7 @@ static long ioctl_attach(struct kvmfork_args *from)
 	kvm = kvmfork_file_to_kvm(file);
 	ret = kvm ? kvmfork_kvm_check(kvm) : -EBADF;
 	if (!ret)
-		ret = install_file(kvmfork_vm_attach(file, 0));
+		ret = kvmfork_install_file(kvmfork_vm_attach(file, 0));
 	fput(file);
 	return ret;
 }
@@ -127,7 +115,7 @@ static int __init kvmfork_init(void)
 	ret = kvmfork_tree_module_init();
 	if (ret)
 		return ret;
-	ret = kvmfork_kvmcall_module_init();
+	ret = kvmfork_kvmcall_module_init(kvmfork_msrs_learn);
 	if (ret)
 		goto exit_tree;
 	kvmfork_ud_module_init();

@@ -170,6 +170,34 @@ struct page *kvmfork_mem_zero_page(struct kvmfork_mem *mem)
 	return page;
 }
 
+/* Mapped pages to unmap: calls for neighbours are put together, each is dear. */
+struct kvmfork_stretch {
+	struct kvmfork_mem *mem;
+	unsigned long first;
+	unsigned long nr;		/* 0: none yet */
+};
+
+static void kvmfork_stretch_end(struct kvmfork_stretch *stretch)
+{
+	if (stretch->nr)
+		kvmfork_mem_unmap(stretch->mem, stretch->first, stretch->nr);
+	stretch->nr = 0;
+}
+
+/* The lock is held for writing. */
+static void kvmfork_stretch_add(struct kvmfork_stretch *stretch,
+				unsigned long index, struct page *page)
+{
+	kvmfork_mem_settle(stretch->mem, page);
+	if (!mapcount(page))
+		return;
+	if (!stretch->nr || index != stretch->first + stretch->nr) {
+		kvmfork_stretch_end(stretch);
+		stretch->first = index;
+	}
+	stretch->nr++;
+}
+
 /* A page that somebody writes behind the page tables: see kvmfork_clean_leaf() */
 struct kvmfork_held {
 	struct list_head link;
@@ -178,7 +206,7 @@ struct kvmfork_held {
 };
 
 struct kvmfork_clean {
-	struct kvmfork_mem *mem;
+	struct kvmfork_stretch stretch;
 	struct list_head held;
 	unsigned long nr_dirty;
 };
@@ -204,26 +232,32 @@ static int kvmfork_clean_held(struct kvmfork_clean *clean, unsigned long index,
 	return 0;
 }
 
+/* Remove the mappings of the dirty pages of one leaf; they stay dirty so far. */
+static int kvmfork_unmap_leaf(void *arg, unsigned long first,
+			      struct page **pages, unsigned long *dirty)
+{
+	struct kvmfork_clean *clean = arg;
+	unsigned int i;
+
+	clean->nr_dirty += hweight_long(*dirty);
+	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS)
+		kvmfork_stretch_add(&clean->stretch, first + i, pages[i]);
+	return 0;
+}
+
 /*
- * Remove the mappings of the dirty pages of one leaf. A page with references
- * left afterwards may be written by whoever holds them (O_DIRECT reads into
- * guest memory, io_uring, vhost): the frozen side gets a copy and the original
- * stays with the parent, dirty, as with Linux's fork().
+ * A page with references left when it is no longer mapped may be written by
+ * whoever holds them (O_DIRECT reads into guest memory, io_uring, vhost): the
+ * frozen side gets a copy and the original stays with the parent, dirty, as with
+ * Linux's fork().
  */
 static int kvmfork_clean_leaf(void *arg, unsigned long first,
 			      struct page **pages, unsigned long *dirty)
 {
 	struct kvmfork_clean *clean = arg;
-	unsigned int start, end, i;
 	unsigned long held = 0;
-	int ret = 0;
-
-	clean->nr_dirty += hweight_long(*dirty);
-	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS)
-		kvmfork_mem_settle(clean->mem, pages[i]);
-
-	for_each_set_bitrange(start, end, dirty, KVMFORK_NODE_SLOTS)
-		kvmfork_mem_unmap(clean->mem, first + start, end - start);
+	unsigned int i;
+	int ret;
 
 	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS) {
 		if (page_count(pages[i]) == 1)
@@ -270,7 +304,7 @@ int kvmfork_mem_freeze(struct kvmfork_mem *mem, struct kvmfork_frozen *frozen,
 		       unsigned long *nr_dirty)
 {
 	struct kvmfork_clean clean = {
-		.mem = mem,
+		.stretch.mem = mem,
 		.held = LIST_HEAD_INIT(clean.held),
 	};
 	int ret;
@@ -280,6 +314,8 @@ int kvmfork_mem_freeze(struct kvmfork_mem *mem, struct kvmfork_frozen *frozen,
 	 * Unmapped pages that stay private are just faulted in again: nothing
 	 * is to be undone when this fails half-way.
 	 */
+	kvmfork_tree_clean(&mem->tree, kvmfork_unmap_leaf, &clean);
+	kvmfork_stretch_end(&clean.stretch);
 	ret = kvmfork_tree_clean(&mem->tree, kvmfork_clean_leaf, &clean);
 	if (ret)
 		goto unlock;
@@ -301,4 +337,39 @@ unlock:
 void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen)
 {
 	kvmfork_tree_destroy(&frozen->tree);
+}
+
+struct kvmfork_reset_memory {
+	struct kvmfork_stretch stretch;
+	unsigned long nr_pages;
+};
+
+static void kvmfork_reset_page(void *arg, unsigned long index,
+			       struct page *mine, struct page *theirs)
+{
+	struct kvmfork_reset_memory *reset = arg;
+	struct page *seen = mine ?: reset->stretch.mem->zero;
+
+	reset->nr_pages++;
+	if (seen)
+		kvmfork_stretch_add(&reset->stretch, index, seen);
+}
+
+unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,
+				const struct kvmfork_frozen *frozen)
+{
+	struct kvmfork_reset_memory reset = { .stretch.mem = mem };
+	struct kvmfork_tree old;
+
+	down_write(&mem->lock);
+	old = mem->tree;
+	kvmfork_tree_diff(&old, &frozen->tree, 0, mem->nr_pages - 1,
+			  kvmfork_reset_page, &reset);
+	kvmfork_stretch_end(&reset.stretch);
+	kvmfork_tree_share(&mem->tree, &frozen->tree);
+	kvmfork_mem_account(mem);
+	up_write(&mem->lock);
+
+	kvmfork_tree_destroy(&old);
+	return reset.nr_pages;
 }

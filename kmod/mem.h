@@ -66,7 +66,15 @@ int kvmfork_mem_freeze(struct kvmfork_mem *mem, struct kvmfork_frozen *frozen,
 		       unsigned long *nr_dirty);
 void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen);
 
-/* For mem_file.c. */
+/*
+ * Make the memory hold what @frozen, of the same size, does: as if it had just
+ * been spawned from there. Mappings stay; pages that are the same in both stay
+ * mapped. Returns how many pages were not.
+ */
+unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,
+				const struct kvmfork_frozen *frozen);
+
+/* For mem_file.c and mem_diff.c. */
 
 /*
  * May the page that a look-up found be written in place? @extra is how many
@@ -94,6 +102,9 @@ int kvmfork_mem_punch(struct kvmfork_mem *mem, unsigned long first,
 
 /* The memory's own page of zeroes, for mapping holes. lock held; may be NULL. */
 struct page *kvmfork_mem_zero_page(struct kvmfork_mem *mem);
+
+/* mem_diff.c: KVMFORK_DIFF. */
+long kvmfork_mem_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 extern const struct file_operations kvmfork_mem_fops;
 

@@ -366,6 +366,8 @@ const struct file_operations kvmfork_mem_fops = {
 	.fallocate	= kvmfork_mem_fallocate,
 	.fsync		= noop_fsync,
 	.mmap		= kvmfork_mem_mmap,
+	.unlocked_ioctl	= kvmfork_mem_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
 	.show_fdinfo	= kvmfork_mem_show_fdinfo,
 	.release	= kvmfork_mem_release,
 };

@@ -5,6 +5,7 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
+#include <asm/kvm_para.h>
 #include <asm/msr-index.h>
 #include <asm/mce.h>
 #include <asm/mtrr.h>
@@ -167,6 +168,16 @@ static int msrs_load(struct kvmfork_target *target,
 	return min(ret, 0L);
 }
 
+/* Switched off, KVM forgets the pages that the guest waits for. */
+int kvmfork_msrs_calm(struct kvmfork_target *target)
+{
+	const struct kvm_msr_entry off = { .index = MSR_KVM_ASYNC_PF_EN };
+
+	if (!kvmfork_vcpu_has_async_pf(kvmfork_file_to_vcpu(target->file)))
+		return 0;
+	return min(msrs_write(target, &off, 1), 0L);
+}
+
 /* What KVM keeps and, on some of the kernels or on all, does not list. */
 static const u32 msrs_unlisted[] = {
 	MSR_IA32_TSX_CTRL, MSR_IA32_DEBUGCTLMSR, MSR_VM_CR,
@@ -178,15 +189,32 @@ static const u32 msrs_unlisted[] = {
 	MSR_MTRRfix4K_E8000, MSR_MTRRfix4K_F0000, MSR_MTRRfix4K_F8000,
 };
 
-/* How many msrs_list() can come to. */
-static u32 msrs_list_max(u32 banks)
+/* Those of them that there are on this host, whatever the guest's CPUID. */
+static struct kvm_msr_entry msrs_extra[ARRAY_SIZE(msrs_unlisted)];
+static u32 nr_msrs_extra;
+
+int kvmfork_msrs_learn(struct kvmfork_scratch *scratch, struct file *vcpu)
 {
-	return kvmfork_msr_list->nmsrs + ARRAY_SIZE(msrs_unlisted) +
-	       2 * KVM_NR_VAR_MTRR + 5 * banks;
+	struct kvmfork_target target = { .file = vcpu, .scratch = scratch };
+	long ret;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(msrs_unlisted); i++)
+		msrs_extra[i].index = msrs_unlisted[i];
+	ret = msrs_read(&target, msrs_extra, ARRAY_SIZE(msrs_unlisted));
+	if (ret < 0)
+		return ret;
+	nr_msrs_extra = ret;
+	return 0;
 }
 
-static u32 msrs_list(struct kvm_msr_entry *entries, u64 mcg_cap, u32 banks,
-		     bool hyperv)
+/* How many msrs_list() can come to. */
+static u32 msrs_list_max(void)
+{
+	return kvmfork_msr_list->nmsrs + nr_msrs_extra + 2 * KVM_NR_VAR_MTRR;
+}
+
+static u32 msrs_list(struct kvm_msr_entry *entries, bool hyperv)
 {
 	u32 i, nr = 0;
 
@@ -196,31 +224,84 @@ static u32 msrs_list(struct kvm_msr_entry *entries, u64 mcg_cap, u32 banks,
 		if (msr_is_carried(index, hyperv))
 			entries[nr++].index = index;
 	}
-	for (i = 0; i < ARRAY_SIZE(msrs_unlisted); i++)
-		entries[nr++].index = msrs_unlisted[i];
+	for (i = 0; i < nr_msrs_extra; i++)
+		entries[nr++].index = msrs_extra[i].index;
 	for (i = 0; i < 2 * KVM_NR_VAR_MTRR; i++)
 		entries[nr++].index = MTRRphysBase_MSR(0) + i;
-	for (i = 0; i < 4 * banks; i++)
-		entries[nr++].index = MSR_IA32_MCx_CTL(0) + i;
-	for (i = 0; i < banks && mcg_cap & MCG_CMCI_P; i++)
-		entries[nr++].index = MSR_IA32_MCx_CTL2(i);
 	return nr;
 }
 
-/* Give the vCPU the machine-check capabilities that its registers need. */
+/* The machine-check registers of a vCPU. */
+struct mce_state {
+	u64 mcg_cap;
+	struct kvmfork_mce_bank banks[];
+};
+
+static u32 mce_count_banks(u64 mcg_cap)
+{
+	return min_t(u32, mcg_cap & MCG_BANKCNT_MASK, MCE_BANKS_MAX);
+}
+
+static int mce_write_bank(struct kvmfork_target *target, u64 mcg_cap, u32 i,
+			  const struct kvmfork_mce_bank *bank)
+{
+	const struct kvm_msr_entry entries[] = {
+		{ .index = MSR_IA32_MCx_CTL(i), .data = bank->ctl },
+		{ .index = MSR_IA32_MCx_STATUS(i), .data = bank->status },
+		{ .index = MSR_IA32_MCx_ADDR(i), .data = bank->addr },
+		{ .index = MSR_IA32_MCx_MISC(i), .data = bank->misc },
+		/* Only there with: */
+		{ .index = MSR_IA32_MCx_CTL2(i), .data = bank->ctl2 },
+	};
+	u32 nr = ARRAY_SIZE(entries) - !(mcg_cap & MCG_CMCI_P);
+
+	return min(msrs_write(target, entries, nr), 0L);
+}
+
+/* The capabilities first: they say which banks there are. */
 static int mce_load(struct kvmfork_target *target,
 		    const struct kvmfork_record *record)
 {
-	struct kvm_msr_entry cap = { .index = MSR_IA32_MCG_CAP };
-	u64 mcg_cap = *(const u64 *)record->data;
-	long ret;
+	const struct mce_state *saved = (const void *)record->data;
+	struct kvm_vcpu *vcpu = kvmfork_file_to_vcpu(target->file);
+	struct kvmfork_mce_bank *now;
+	u32 i, nr = mce_count_banks(saved->mcg_cap);
+	int ret = 0;
 
-	cap.data = mcg_cap;
-	if (msr_has_value(target, &cap))
-		return 0;
-	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
-			      &mcg_cap, sizeof(mcg_cap));
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+	if (kvmfork_vcpu_mcg_cap(vcpu) != saved->mcg_cap)
+		ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+				      &saved->mcg_cap, sizeof(saved->mcg_cap));
+	if (ret < 0)
+		return kvmfork_target_report(target, record->name, ret);
+
+	now = kcalloc(nr, sizeof(*now), GFP_KERNEL);
+	if (!now)
+		return -ENOMEM;
+	kvmfork_vcpu_mce_banks(vcpu, now, nr);
+	for (i = 0; !ret && i < nr; i++)
+		if (memcmp(&now[i], &saved->banks[i], sizeof(*now)))
+			ret = mce_write_bank(target, saved->mcg_cap, i,
+					     &saved->banks[i]);
+	kfree(now);
+	return ret;
+}
+
+static int mce_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
+{
+	u64 mcg_cap = kvmfork_vcpu_mcg_cap(vcpu);
+	u32 nr = mce_count_banks(mcg_cap);
+	struct kvmfork_record *record;
+	struct mce_state *saved;
+
+	record = kvmfork_state_add(state, "KVM_X86_SETUP_MCE",
+				   KVM_X86_SETUP_MCE, mce_load,
+				   struct_size(saved, banks, nr));
+	if (!record)
+		return -ENOMEM;
+	saved = (void *)record->data;
+	saved->mcg_cap = mcg_cap;
+	kvmfork_vcpu_mce_banks(vcpu, saved->banks, nr);
+	return 0;
 }
 
 static bool msr_is_vmx(u32 index)
@@ -229,7 +310,7 @@ static bool msr_is_vmx(u32 index)
 }
 
 int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
-			  struct list_head *state)
+			  struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
 	struct kvm_msr_entry *entries;
@@ -257,33 +338,24 @@ int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
 }
 
 int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
-		      struct list_head *state)
+		      struct kvmfork_state *state)
 {
-	struct kvm_msr_entry cap = { .index = MSR_IA32_MCG_CAP };
 	struct kvmfork_record *record;
-	u32 banks, room;
-	long ret;
+	struct kvm_msr_entry *entries;
+	long ret = mce_save(vcpu, state);
 
-	ret = msrs_read(target, &cap, 1);
-	if (ret != 1)
-		return ret < 0 ? ret : -EIO;
-	banks = min_t(u32, cap.data & MCG_BANKCNT_MASK, MCE_BANKS_MAX);
-	record = kvmfork_state_add(state, "KVM_X86_SETUP_MCE",
-				   KVM_X86_SETUP_MCE, mce_load, sizeof(u64));
-	if (!record)
-		return -ENOMEM;
-	*(u64 *)record->data = cap.data;
-
-	room = msrs_list_max(banks);
+	if (ret)
+		return ret;
 	record = kvmfork_state_add(state, "KVM_SET_MSRS", KVM_SET_MSRS,
-				   msrs_load, room * sizeof(cap));
+				   msrs_load,
+				   msrs_list_max() * sizeof(*entries));
 	if (!record)
 		return -ENOMEM;
-	ret = msrs_read(target, (void *)record->data,
-			msrs_list((void *)record->data, cap.data, banks,
-				  kvmfork_vcpu_has_hyperv(vcpu)));
+	entries = (void *)record->data;
+	ret = msrs_read(target, entries,
+			msrs_list(entries, kvmfork_vcpu_has_hyperv(vcpu)));
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_MSRS", ret);
-	record->size = ret * sizeof(cap);
+	record->size = ret * sizeof(*entries);
 	return 0;
 }

@@ -1,34 +1,85 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Lists of KVM state. See state.h. */
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "state.h"
 
+/* All records of a vCPU fit into two of these: few allocations for a freeze. */
+#define CHUNK_SIZE	SZ_8K
+
+struct chunk {
+	struct list_head link;
+	size_t room;
+	size_t used;
+	u8 data[] __aligned(8);
+};
+
+void kvmfork_state_init(struct kvmfork_state *state)
+{
+	INIT_LIST_HEAD(&state->records);
+	INIT_LIST_HEAD(&state->chunks);
+}
+
+/* A chunk with @size bytes left. */
+static struct chunk *chunk_with_room(struct kvmfork_state *state, size_t size)
+{
+	struct chunk *chunk;
+	size_t room;
+
+	if (!list_empty(&state->chunks)) {
+		chunk = list_last_entry(&state->chunks, struct chunk, link);
+		if (chunk->room - chunk->used >= size)
+			return chunk;
+	}
+	room = max_t(size_t, CHUNK_SIZE - sizeof(*chunk), size);
+	chunk = kvmalloc(struct_size(chunk, data, room), GFP_KERNEL_ACCOUNT);
+	if (!chunk)
+		return NULL;
+	chunk->room = room;
+	chunk->used = 0;
+	list_add_tail(&chunk->link, &state->chunks);
+	return chunk;
+}
+
 struct kvmfork_record *
-kvmfork_state_add(struct list_head *state, const char *name, unsigned int cmd,
+kvmfork_state_add(struct kvmfork_state *state, const char *name, unsigned int cmd,
 		  kvmfork_load_fn load, u32 size)
 {
 	struct kvmfork_record *record;
+	size_t total = round_up(struct_size(record, data, size), 8);
+	struct chunk *chunk = chunk_with_room(state, total);
 
-	record = kvzalloc(struct_size(record, data, size), GFP_KERNEL_ACCOUNT);
-	if (!record)
+	if (!chunk)
 		return NULL;
+	record = (void *)(chunk->data + chunk->used);
+	chunk->used += total;
+	memset(record, 0, total);
 	record->name = name;
 	record->cmd = cmd;
 	record->load = load;
 	record->size = size;
-	list_add_tail(&record->link, state);
+	list_add_tail(&record->link, &state->records);
 	return record;
 }
 
-void kvmfork_state_destroy(struct list_head *state)
+struct kvmfork_record *kvmfork_state_last(struct kvmfork_state *state)
 {
-	struct kvmfork_record *record, *next;
+	return list_last_entry(&state->records, struct kvmfork_record, link);
+}
 
-	list_for_each_entry_safe(record, next, state, link) {
-		list_del(&record->link);
-		kvfree(record);
-	}
+void kvmfork_state_drop_last(struct kvmfork_state *state)
+{
+	list_del(&kvmfork_state_last(state)->link);
+}
+
+void kvmfork_state_destroy(struct kvmfork_state *state)
+{
+	struct chunk *chunk, *next;
+
+	list_for_each_entry_safe(chunk, next, &state->chunks, link)
+		kvfree(chunk);
+	kvmfork_state_init(state);
 }
 
 int kvmfork_target_report(struct kvmfork_target *target, const char *what,
@@ -39,7 +90,7 @@ int kvmfork_target_report(struct kvmfork_target *target, const char *what,
 }
 
 int kvmfork_state_save_pair(struct kvmfork_target *target,
-			    struct list_head *state,
+			    struct kvmfork_state *state,
 			    const struct kvmfork_pair *pair)
 {
 	struct kvmfork_record *record;
@@ -72,12 +123,12 @@ static int kvmfork_record_load(struct kvmfork_target *target,
 }
 
 int kvmfork_state_load(struct kvmfork_target *target,
-		       const struct list_head *state)
+		       const struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
 	int ret;
 
-	list_for_each_entry(record, state, link) {
+	list_for_each_entry(record, &state->records, link) {
 		ret = kvmfork_record_load(target, record);
 		if (ret)
 			return ret;

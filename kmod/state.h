@@ -36,6 +36,12 @@ struct kvmfork_record {
 	u8 data[] __aligned(8);
 };
 
+/* Records in order, and the memory that they are in. */
+struct kvmfork_state {
+	struct list_head records;
+	struct list_head chunks;
+};
+
 /* A plain pair of KVM calls on a struct of fixed size. */
 struct kvmfork_pair {
 	const char *name;
@@ -47,20 +53,24 @@ struct kvmfork_pair {
 #define KVMFORK_PAIR(state, type) \
 	{ "KVM_SET_" #state, KVM_GET_##state, KVM_SET_##state, sizeof(type) }
 
+void kvmfork_state_init(struct kvmfork_state *state);
 /* Append a record with @size bytes of zeroes. NULL: out of memory. */
 struct kvmfork_record *
-kvmfork_state_add(struct list_head *state, const char *name, unsigned int cmd,
+kvmfork_state_add(struct kvmfork_state *state, const char *name, unsigned int cmd,
 		  kvmfork_load_fn load, u32 size);
-void kvmfork_state_destroy(struct list_head *state);
+/* The last one added, to be taken back or to be looked at. */
+void kvmfork_state_drop_last(struct kvmfork_state *state);
+struct kvmfork_record *kvmfork_state_last(struct kvmfork_state *state);
+void kvmfork_state_destroy(struct kvmfork_state *state);
 
 /* Read one pair and append it. An error is reported by name. */
 int kvmfork_state_save_pair(struct kvmfork_target *target,
-			    struct list_head *state,
+			    struct kvmfork_state *state,
 			    const struct kvmfork_pair *pair);
 
 /* Set all records, in order. The first that fails is reported. */
 int kvmfork_state_load(struct kvmfork_target *target,
-		       const struct list_head *state);
+		       const struct kvmfork_state *state);
 
 /* Report that @what failed for @target; returns @err. */
 int kvmfork_target_report(struct kvmfork_target *target, const char *what,
@@ -68,7 +78,18 @@ int kvmfork_target_report(struct kvmfork_target *target, const char *what,
 
 /* vcpu_state.c: all of a stopped vCPU. */
 int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
-		      struct file *vm_file, struct list_head *state);
+		      struct file *vm_file, struct kvmfork_state *state);
+
+/*
+ * Take from a stopped vCPU, before its state is replaced, what no record
+ * replaces: being in nested mode, and async page faults on their way.
+ */
+int kvmfork_vcpu_calm(struct kvmfork_target *target, struct file *vm_file);
+/* msrs.c: its part of that. */
+int kvmfork_msrs_calm(struct kvmfork_target *target);
+
+/* msrs.c: learn from a vCPU made for the purpose which MSRs there are. */
+int kvmfork_msrs_learn(struct kvmfork_scratch *scratch, struct file *vcpu);
 
 /*
  * msrs.c: append the MSRs; those that say which VMX the guest has separately,
@@ -76,9 +97,9 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
  * after that.
  */
 int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
-			  struct list_head *state);
+			  struct kvmfork_state *state);
 int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
-		      struct list_head *state);
+		      struct kvmfork_state *state);
 
 /*
  * vm_state.c. The clock goes on while a template waits: it is loaded with the
@@ -87,9 +108,11 @@ int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
  * pending interrupt hands that on to the local APICs when it is loaded.
  */
 struct kvmfork_shape;
-int kvmfork_clock_save(struct kvmfork_target *target, struct list_head *state);
+int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_state *state);
+int kvmfork_routing_load(struct kvmfork_target *target,
+			 const struct kvm_irq_routing *routing);
 int kvmfork_devices_save(struct kvmfork_target *target,
 			 const struct kvmfork_shape *shape,
-			 struct list_head *state);
+			 struct kvmfork_state *state);
 
 #endif

@@ -7,18 +7,19 @@
 #ifndef KVMFORK_TEMPLATE_H
 #define KVMFORK_TEMPLATE_H
 
+#include <linux/fs.h>
 #include <linux/kvmfork.h>
-#include <linux/list.h>
 
 #include "kvmpeek.h"
 #include "mem.h"
 #include "report.h"
+#include "state.h"
 
 struct kvmfork_vm;
 
 struct kvmfork_template_vcpu {
 	u32 id;
-	struct list_head state;
+	struct kvmfork_state state;
 };
 
 /* A stretch of the parent's memory that slots refer to. */
@@ -31,8 +32,8 @@ struct kvmfork_template_mapping {
 
 struct kvmfork_template {
 	struct kvmfork_shape shape;
-	struct list_head clock;
-	struct list_head devices;
+	struct kvmfork_state clock;
+	struct kvmfork_state devices;
 	u32 nr_vcpus;
 	struct kvmfork_template_vcpu *vcpus;	/* in order of creation */
 	u32 nr_memories;
@@ -57,6 +58,8 @@ void kvmfork_template_destroy(struct kvmfork_template *template);
  * stays with the caller.
  */
 int kvmfork_template_install(struct kvmfork_template *template);
+/* The template in @file, NULL when it is another kind of file. */
+const struct kvmfork_template *kvmfork_template_from_file(struct file *file);
 
 /*
  * mappings.c: find the memory files behind the slots of template->shape in the
@@ -73,16 +76,29 @@ const struct kvmfork_template_mapping *
 kvmfork_mappings_at(const struct kvmfork_template *template, unsigned long addr);
 
 /*
- * spawn.c: make a VM of @template in the caller's address space, tell the
- * caller about it in @args, which is copied to offset @offset of the ioctl's
- * struct @to, and make all fds visible at once as the last step. Nothing is left
- * behind on failure. -E2BIG: nr_vcpus and nr_mappings have been set, and
- * copied, to what is needed.
+ * spawn.c: make a VM of @template in the caller's address space as @args say,
+ * tell the caller about it at @to, where @args came from, and make all fds
+ * visible at once as the last step. Nothing is left behind on failure. -E2BIG:
+ * nr_vcpus and nr_mappings at @to have been set to what is needed.
  */
 struct kvmfork_args;
 int kvmfork_spawn(const struct kvmfork_template *template,
-		  struct kvmfork_spawn *args, size_t offset,
-		  const struct kvmfork_args *to, struct kvmfork_report *report);
+		  const struct kvmfork_spawn *args,
+		  struct kvmfork_spawn __user *to,
+		  struct kvmfork_report *report);
+/* Several; @args, which came from @to, are updated there. */
+int kvmfork_spawn_many(const struct kvmfork_template *template,
+		       struct kvmfork_spawn_many *args,
+		       const struct kvmfork_args *to);
+
+/*
+ * reset.c: put @vm, whose lock the caller holds, into the state of @template,
+ * as @args say. -ESTALE: it is not of that shape, and nothing has changed. Any
+ * later error leaves a VM that is neither, and can be reset again.
+ */
+int kvmfork_reset(struct kvmfork_vm *vm, const struct kvmfork_template *template,
+		  const struct kvmfork_reset *args,
+		  struct kvmfork_report *report);
 
 /* -EINVAL: flags or reserved fields of @args that mean nothing. */
 int kvmfork_spawn_check(const struct kvmfork_spawn *args);

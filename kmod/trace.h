@@ -63,6 +63,25 @@ TRACE_EVENT(kvmfork_fork,
 		  __entry->ns, __entry->ret)
 );
 
+TRACE_EVENT(kvmfork_reset,
+	TP_PROTO(u32 vcpus, unsigned long pages, u64 ns, int ret),
+	TP_ARGS(vcpus, pages, ns, ret),
+	TP_STRUCT__entry(
+		__field(u32, vcpus)
+		__field(unsigned long, pages)
+		__field(u64, ns)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->vcpus = vcpus;
+		__entry->pages = pages;
+		__entry->ns = ns;
+		__entry->ret = ret;
+	),
+	TP_printk("vcpus=%u pages=%lu ns=%llu ret=%d", __entry->vcpus,
+		  __entry->pages, __entry->ns, __entry->ret)
+);
+
 #endif /* KVMFORK_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH

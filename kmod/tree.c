@@ -347,3 +347,48 @@ int kvmfork_tree_clean(struct kvmfork_tree *tree, kvmfork_clean_fn fn,
 		return 0;
 	return node_clean(tree->root, tree->height - 1, 0, fn, arg);
 }
+
+struct diff {
+	unsigned long first;
+	unsigned long last;
+	kvmfork_diff_fn fn;
+	void *arg;
+};
+
+static void node_diff(const struct kvmfork_node *one,
+		      const struct kvmfork_node *other, unsigned int level,
+		      unsigned long base, const struct diff *diff)
+{
+	unsigned int i;
+
+	if (one == other)
+		return;
+
+	for (i = 0; i < KVMFORK_NODE_SLOTS; i++) {
+		unsigned long start = base + ((unsigned long)i << level_shift(level));
+		unsigned long end = start + (1UL << level_shift(level)) - 1;
+		void *mine = one ? one->slots[i] : NULL;
+		void *theirs = other ? other->slots[i] : NULL;
+
+		if (mine == theirs || end < diff->first || start > diff->last)
+			continue;
+		if (level)
+			node_diff(mine, theirs, level - 1, start, diff);
+		else
+			diff->fn(diff->arg, start, mine, theirs);
+	}
+}
+
+void kvmfork_tree_diff(const struct kvmfork_tree *one,
+		       const struct kvmfork_tree *other, unsigned long first,
+		       unsigned long last, kvmfork_diff_fn fn, void *arg)
+{
+	const struct diff diff = {
+		.first = first,
+		.last = last,
+		.fn = fn,
+		.arg = arg,
+	};
+
+	node_diff(one->root, other->root, one->height - 1, 0, &diff);
+}

@@ -90,6 +90,22 @@ typedef int (*kvmfork_clean_fn)(void *arg, unsigned long first,
 int kvmfork_tree_clean(struct kvmfork_tree *tree, kvmfork_clean_fn fn,
 		       void *arg);
 
+/*
+ * Called for every page number at which two trees hold not the same page;
+ * NULL is a hole.
+ */
+typedef void (*kvmfork_diff_fn)(void *arg, unsigned long index,
+				struct page *one, struct page *other);
+
+/*
+ * Visit where the trees, made for the same size, differ from @first to @last,
+ * inclusive, by rising number. Skips what they share whole. Never sleeps
+ * unless @fn does.
+ */
+void kvmfork_tree_diff(const struct kvmfork_tree *one,
+		       const struct kvmfork_tree *other, unsigned long first,
+		       unsigned long last, kvmfork_diff_fn fn, void *arg);
+
 /* A new page with one share, charged to the caller; not zeroed unless asked. */
 struct page *kvmfork_page_alloc(bool zero);
 void kvmfork_page_unshare(struct page *page);

@@ -10,12 +10,25 @@
 #include "kvmpeek.h"
 #include "state.h"
 
+static int cpuid_load(struct kvmfork_target *target,
+		      const struct kvmfork_record *record)
+{
+	long ret;
+
+	if (kvmfork_vcpu_has_cpuid(kvmfork_file_to_vcpu(target->file),
+				   (const void *)record->data))
+		return 0;
+	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+			      record->data, record->size);
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
 /*
  * How many entries there are is asked of KVM's structures: 6.1 does not tell
  * by KVM_GET_CPUID2, against its documentation.
  */
 static int cpuid_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
-		      struct list_head *state)
+		      struct kvmfork_state *state)
 {
 	u32 nent = kvmfork_vcpu_count_cpuid(vcpu);
 	struct kvmfork_record *record;
@@ -24,7 +37,8 @@ static int cpuid_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 
 	if (!nent)
 		return 0;
-	record = kvmfork_state_add(state, "KVM_SET_CPUID2", KVM_SET_CPUID2, NULL,
+	record = kvmfork_state_add(state, "KVM_SET_CPUID2", KVM_SET_CPUID2,
+				   cpuid_load,
 				   struct_size(cpuid, entries, nent));
 	if (!record)
 		return -ENOMEM;
@@ -65,7 +79,7 @@ static int tsc_khz_load(struct kvmfork_target *target,
 	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
 }
 
-static int tsc_khz_save(struct kvmfork_target *target, struct list_head *state)
+static int tsc_khz_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
 	long khz;
@@ -116,7 +130,7 @@ static int tsc_offset_load(struct kvmfork_target *target,
  * as the parent's does, and those of several vCPUs stay together.
  */
 static int tsc_offset_save(struct kvmfork_target *target,
-			   struct list_head *state)
+			   struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
 	struct tsc_offset_args args;
@@ -145,41 +159,109 @@ static bool nested_is_default(const struct kvm_nested_state *nested)
 	       nested->size <= sizeof(*nested);
 }
 
-static int nested_save(struct kvmfork_target *target, struct file *vm_file,
-		       struct list_head *state)
+/*
+ * Read the nested state into @nested, which has room for @size bytes. 1: it is
+ * the default one, 0: another. -E2BIG: another, and larger.
+ */
+static int nested_read(struct kvmfork_target *target,
+		       struct kvm_nested_state *nested, u32 size)
 {
-	struct kvmfork_record *record;
-	struct kvm_nested_state *nested;
-	long ret, size;
+	long ret;
 
-	size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION,
-				KVM_CAP_NESTED_STATE);
-	if (size < (long)sizeof(*nested))
-		return size < 0 ? size : 0;
-	if (size > KVMFORK_SCRATCH_SIZE)
-		return -E2BIG;
-
-	record = kvmfork_state_add(state, "KVM_SET_NESTED_STATE",
-				   KVM_SET_NESTED_STATE, NULL, size);
-	if (!record)
-		return -ENOMEM;
-	nested = (void *)record->data;
 	nested->size = size;
 	ret = kvmfork_kvm_exchange(target->scratch, target->file,
 				   KVM_GET_NESTED_STATE, nested, size);
 	if (ret < 0)
+		return ret;
+	return nested->size > size ? -EINVAL : nested_is_default(nested);
+}
+
+/*
+ * As nested_read(), but of what is not the default only what is in front of it,
+ * which is all that a vCPU needs that has never used it.
+ */
+static int nested_read_head(struct kvmfork_target *target,
+			    struct kvm_nested_state *head)
+{
+	int ret = nested_read(target, head, sizeof(*head));
+
+	return ret == -E2BIG ? 0 : ret;
+}
+
+/* How large it can be; 0: there is none. */
+static int nested_size(struct file *vm_file)
+{
+	long size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION,
+				     KVM_CAP_NESTED_STATE);
+
+	if (size < (long)sizeof(struct kvm_nested_state))
+		return min(size, 0L);
+	return size > KVMFORK_SCRATCH_SIZE ? -E2BIG : size;
+}
+
+static int nested_save(struct kvmfork_target *target, struct file *vm_file,
+		       struct kvmfork_state *state)
+{
+	struct kvm_nested_state head = {};
+	struct kvmfork_record *record;
+	int ret, size = nested_size(vm_file);
+
+	if (size <= 0)
+		return size;
+	ret = nested_read_head(target, &head);
+	if (ret == 1)
+		return 0;
+	if (ret < 0)
+		goto report;
+	record = kvmfork_state_add(state, "KVM_SET_NESTED_STATE",
+				   KVM_SET_NESTED_STATE, NULL, size);
+	if (!record)
+		return -ENOMEM;
+	ret = nested_read(target, (void *)record->data, size);
+	if (ret >= 0)
+		return 0;
+report:
+	return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
+}
+
+/* Out of nested mode: a record is only there for what is not the default. */
+static int nested_calm(struct kvmfork_target *target, struct file *vm_file)
+{
+	struct kvm_nested_state now = {}, fresh = { .size = sizeof(fresh) };
+	int ret, size = nested_size(vm_file);
+
+	if (size <= 0)
+		return size;
+	ret = nested_read_head(target, &now);
+	if (ret == 1)
+		return 0;
+	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
-	if (nested->size > size)
-		return -EINVAL;
-	if (nested_is_default(nested)) {
-		list_del(&record->link);
-		kvfree(record);
+
+	fresh.format = boot_cpu_has(X86_FEATURE_SVM) ?
+		       KVM_STATE_NESTED_FORMAT_SVM : KVM_STATE_NESTED_FORMAT_VMX;
+	if (fresh.format == KVM_STATE_NESTED_FORMAT_SVM) {
+		fresh.flags = KVM_STATE_NESTED_GIF_SET;
+	} else {
+		fresh.hdr.vmx.vmxon_pa = ~0ULL;
+		fresh.hdr.vmx.vmcs12_pa = ~0ULL;
 	}
+	ret = kvmfork_kvm_set(target->scratch, target->file,
+			      KVM_SET_NESTED_STATE, &fresh, sizeof(fresh));
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_SET_NESTED_STATE", ret);
 	return 0;
 }
 
+int kvmfork_vcpu_calm(struct kvmfork_target *target, struct file *vm_file)
+{
+	int ret = nested_calm(target, vm_file);
+
+	return ret ?: kvmfork_msrs_calm(target);
+}
+
 /* KVM_SET_XCRS is an error on a host without XSAVE, where there are none. */
-static int xcrs_save(struct kvmfork_target *target, struct list_head *state)
+static int xcrs_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	static const struct kvmfork_pair pair = KVMFORK_PAIR(XCRS, struct kvm_xcrs);
 	struct kvmfork_record *record;
@@ -188,16 +270,14 @@ static int xcrs_save(struct kvmfork_target *target, struct list_head *state)
 	ret = kvmfork_state_save_pair(target, state, &pair);
 	if (ret)
 		return ret;
-	record = list_last_entry(state, struct kvmfork_record, link);
-	if (!((struct kvm_xcrs *)record->data)->nr_xcrs) {
-		list_del(&record->link);
-		kvfree(record);
-	}
+	record = kvmfork_state_last(state);
+	if (!((struct kvm_xcrs *)record->data)->nr_xcrs)
+		kvmfork_state_drop_last(state);
 	return 0;
 }
 
 static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
-		      struct list_head *state)
+		      struct kvmfork_state *state)
 {
 	struct kvmfork_pair pair = {
 		.name = "KVM_SET_XSAVE",
@@ -243,7 +323,7 @@ static int ssp_load(struct kvmfork_target *target,
 }
 
 /* The shadow stack pointer, of guests that have shadow stacks. */
-static int ssp_save(struct kvmfork_target *target, struct list_head *state)
+static int ssp_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
 	struct one_reg_args args = {};
@@ -260,7 +340,7 @@ static int ssp_save(struct kvmfork_target *target, struct list_head *state)
 	return 0;
 }
 #else
-static int ssp_save(struct kvmfork_target *target, struct list_head *state)
+static int ssp_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	return 0;
 }
@@ -288,7 +368,7 @@ static int run_load(struct kvmfork_target *target,
 	return 0;
 }
 
-static int run_save(struct kvm_vcpu *vcpu, struct list_head *state)
+static int run_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 {
 	const struct kvm_run *run = kvmfork_vcpu_run(vcpu);
 	struct kvmfork_record *record;
@@ -307,25 +387,37 @@ static int run_save(struct kvm_vcpu *vcpu, struct list_head *state)
 	return 0;
 }
 
-static int guest_debug_save(struct kvm_vcpu *vcpu, struct list_head *state)
+static int guest_debug_load(struct kvmfork_target *target,
+			    const struct kvmfork_record *record)
+{
+	const struct kvm_guest_debug *debug = (const void *)record->data;
+	struct kvm_guest_debug now;
+	long ret;
+
+	kvmfork_vcpu_guest_debug(kvmfork_file_to_vcpu(target->file), &now);
+	if (!debug->control && !now.control)
+		return 0;
+	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd, debug,
+			      sizeof(*debug));
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
+static int guest_debug_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
-	struct kvm_guest_debug debug;
 
-	kvmfork_vcpu_guest_debug(vcpu, &debug);
-	if (!debug.control)
-		return 0;
 	record = kvmfork_state_add(state, "KVM_SET_GUEST_DEBUG",
-				   KVM_SET_GUEST_DEBUG, NULL, sizeof(debug));
+				   KVM_SET_GUEST_DEBUG, guest_debug_load,
+				   sizeof(struct kvm_guest_debug));
 	if (!record)
 		return -ENOMEM;
-	memcpy(record->data, &debug, sizeof(debug));
+	kvmfork_vcpu_guest_debug(vcpu, (void *)record->data);
 	return 0;
 }
 
 /* What KVM checks all else against. */
 static int identity_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
-			 struct list_head *state)
+			 struct kvmfork_state *state)
 {
 	int ret = cpuid_save(target, vcpu, state);
 
@@ -336,7 +428,7 @@ static int identity_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 }
 
 int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
-		      struct file *vm_file, struct list_head *state)
+		      struct file *vm_file, struct kvmfork_state *state)
 {
 	static const struct kvmfork_pair
 		sregs = KVMFORK_PAIR(SREGS2, struct kvm_sregs2),

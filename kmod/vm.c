@@ -156,7 +156,7 @@ static long ioctl_fork(struct kvmfork_vm *vm, struct kvmfork_args *from)
 	} else {
 		nr_dirty = template->nr_dirty;
 		ret = kvmfork_spawn(template, &args.spawn,
-				    offsetof(struct kvmfork_fork, spawn), from,
+				    from->user + offsetof(struct kvmfork_fork, spawn),
 				    &report);
 		kvmfork_template_destroy(template);
 	}
@@ -165,6 +165,63 @@ static long ioctl_fork(struct kvmfork_vm *vm, struct kvmfork_args *from)
 		kvmfork_report_copy(&report,
 				    u64_to_user_ptr(args.freeze.message),
 				    args.freeze.message_size);
+	return ret;
+}
+
+/* The traps go back with the state: first, as they can fail and be undone. */
+static int reset(struct kvmfork_vm *vm, const struct kvmfork_template *template,
+		 const struct kvmfork_reset *args, struct kvmfork_report *report)
+{
+	u64 traps = vm->traps;
+	int ret = 0;
+
+	if (args->flags & KVMFORK_RESET_STATE)
+		ret = kvmfork_vm_trap(vm, template->traps);
+	if (ret)
+		return ret;
+	ret = kvmfork_reset(vm, template, args, report);
+	if (ret)
+		kvmfork_vm_trap(vm, traps);
+	else
+		vm->nr_resets++;
+	return ret;
+}
+
+static int reset_check(const struct kvmfork_reset *args)
+{
+	const u64 known = KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE;
+
+	if (!args->flags || args->flags & ~known || args->reserved32 ||
+	    memchr_inv(args->reserved, 0, sizeof(args->reserved)))
+		return -EINVAL;
+	return 0;
+}
+
+static long ioctl_reset(struct kvmfork_vm *vm, struct kvmfork_args *from)
+{
+	const struct kvmfork_template *template;
+	struct kvmfork_report report = {};
+	struct kvmfork_reset args;
+	struct file *file;
+	int ret;
+
+	ret = kvmfork_args_get(from, &args, sizeof(args));
+	ret = ret ?: reset_check(&args);
+	if (ret)
+		return ret;
+	file = fget(args.template_fd);
+	template = file ? kvmfork_template_from_file(file) : NULL;
+	if (template)
+		ret = reset(vm, template, &args, &report);
+	else
+		ret = kvmfork_report(&report, -EBADF,
+				     "template_fd: %d is not a template",
+				     args.template_fd);
+	if (file)
+		fput(file);
+	if (ret)
+		kvmfork_report_copy(&report, u64_to_user_ptr(args.message),
+				    args.message_size);
 	return ret;
 }
 
@@ -186,6 +243,9 @@ static long kvmfork_vm_ioctl(struct file *file, unsigned int cmd,
 	case KVMFORK_CMD(KVMFORK_FORK):
 		call = ioctl_fork;
 		break;
+	case KVMFORK_CMD(KVMFORK_RESET):
+		call = ioctl_reset;
+		break;
 	default:
 		return -ENOTTY;
 	}
@@ -202,6 +262,7 @@ static void kvmfork_vm_show_fdinfo(struct seq_file *m, struct file *file)
 	struct kvmfork_vm *vm = file->private_data;
 
 	seq_printf(m, "kvmfork-traps:\t%#llx\n", READ_ONCE(vm->traps));
+	seq_printf(m, "kvmfork-resets:\t%lu\n", READ_ONCE(vm->nr_resets));
 }
 
 static int kvmfork_vm_release(struct inode *inode, struct file *file)
@@ -211,6 +272,7 @@ static int kvmfork_vm_release(struct inode *inode, struct file *file)
 	attached_remove(vm);
 	if (vm->traps & KVMFORK_TRAP_UD)
 		kvmfork_ud_put();
+	kvmfork_scratch_drop(vm->scratch);
 	kvm_put_kvm(vm->kvm);
 	fput(vm->file);
 	kfree_rcu(vm, rcu);
@@ -236,6 +298,12 @@ struct file *kvmfork_vm_attach(struct file *file, u64 traps)
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&vm->lock);
+	vm->scratch = kvmfork_scratch_hold();
+	if (IS_ERR(vm->scratch)) {
+		ret = PTR_ERR(vm->scratch);
+		kfree(vm);
+		return ERR_PTR(ret);
+	}
 	vm->file = get_file(file);
 	vm->kvm = kvmfork_file_to_kvm(file);
 	/*
@@ -260,6 +328,7 @@ remove:
 put_kvm:
 	kvm_put_kvm(vm->kvm);
 	fput(vm->file);
+	kvmfork_scratch_drop(vm->scratch);
 	kfree_rcu(vm, rcu);
 	return ERR_PTR(ret);
 }

@@ -19,9 +19,11 @@ struct kvmfork_vm {
 	struct mutex lock;
 	struct file *file;	/* of the VM: keeps it, as KVM's device fds do */
 	struct kvm *kvm;
+	struct kvmfork_scratch_area *scratch;	/* kept for calls to this VM */
 	struct hlist_node link;	/* among the attached VMs */
 	struct rcu_head rcu;
 	u64 traps;		/* lock; KVMFORK_TRAP_* */
+	unsigned long nr_resets;	/* lock */
 };
 
 /*

@@ -6,7 +6,7 @@
 #include "kvmpeek.h"
 #include "state.h"
 
-static int irqchip_save(struct kvmfork_target *target, struct list_head *state)
+static int irqchip_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	static const u32 chips[] = {
 		KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC,
@@ -67,7 +67,7 @@ static int clock_load(struct kvmfork_target *target,
 	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
 }
 
-int kvmfork_clock_save(struct kvmfork_target *target, struct list_head *state)
+int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
 	struct kvm_clock_data data;
@@ -91,9 +91,21 @@ int kvmfork_clock_save(struct kvmfork_target *target, struct list_head *state)
 	return 0;
 }
 
+int kvmfork_routing_load(struct kvmfork_target *target,
+			 const struct kvm_irq_routing *routing)
+{
+	long ret = kvmfork_kvm_set(target->scratch, target->file,
+				   KVM_SET_GSI_ROUTING, routing,
+				   struct_size(routing, entries, routing->nr));
+
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_SET_GSI_ROUTING", ret);
+	return 0;
+}
+
 int kvmfork_devices_save(struct kvmfork_target *target,
 			 const struct kvmfork_shape *shape,
-			 struct list_head *state)
+			 struct kvmfork_state *state)
 {
 	static const struct kvmfork_pair pit =
 		KVMFORK_PAIR(PIT2, struct kvm_pit_state2);

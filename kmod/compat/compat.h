@@ -8,11 +8,23 @@
 #ifndef KVMFORK_COMPAT_H
 #define KVMFORK_COMPAT_H
 
+#include <linux/mm.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "kvmfork needs Linux 6.1 or later"
 #endif
+
+/* 6.3: vm_flags became read-only. */
+static inline void compat_vm_flags_set(struct vm_area_struct *vma,
+				       unsigned long flags)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+	vma->vm_flags |= flags;
+#else
+	vm_flags_set(vma, flags);
+#endif
+}
 
 /* 6.3: the first argument of inode operations became an idmapping. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)

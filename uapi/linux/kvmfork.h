@@ -33,6 +33,9 @@
 #define KVMFORK_FEATURE_TEMPLATE	(1ULL << 2)
 /* The running kernel lets the module see the guest's #UD. */
 #define KVMFORK_FEATURE_TRAP_UD		(1ULL << 3)
+#define KVMFORK_FEATURE_RESET		(1ULL << 4)
+#define KVMFORK_FEATURE_SPAWN_MANY	(1ULL << 5)
+#define KVMFORK_FEATURE_DIFF		(1ULL << 6)
 
 /* The largest memory file, in bytes. */
 #define KVMFORK_MEMORY_SIZE_MAX		(1ULL << 44)
@@ -186,6 +189,99 @@ struct kvmfork_fork {
 	struct kvmfork_spawn spawn;
 };
 
+/* Bits of kvmfork_reset.flags: what goes back. At least one. */
+#define KVMFORK_RESET_MEMORY	(1ULL << 0)
+#define KVMFORK_RESET_STATE	(1ULL << 1)
+
+/**
+ * struct kvmfork_reset - put a VM into the state of a template, in place
+ * @flags: KVMFORK_RESET_* bits
+ * @vcpu_fds: user pointer to __s32[@nr_vcpus]: the fds of all vCPUs of the
+ *	VM, in any order
+ * @nr_vcpus: entries of @vcpu_fds
+ * @template_fd: any template of the same shape: vCPUs, devices, capabilities
+ *	and memory slots
+ * @message: as in struct kvmfork_freeze
+ * @message_size: bytes at @message
+ * @reserved32: zero
+ * @reserved: zero
+ *
+ * The fds, mappings and slots of the VM stay as they are. So a VM that is done
+ * or has been made ahead becomes a new child of the template, for the price of
+ * what differs.
+ */
+struct kvmfork_reset {
+	__u64 flags;
+	__u64 vcpu_fds;
+	__u32 nr_vcpus;
+	__s32 template_fd;
+	__u64 message;
+	__u32 message_size;
+	__u32 reserved32;
+	__u64 reserved[4];
+};
+
+/* All children or none. */
+#define KVMFORK_SPAWN_MANY_ALL		(1ULL << 0)
+
+/* The most children of one call. */
+#define KVMFORK_SPAWN_MANY_MAX		1024
+
+/**
+ * struct kvmfork_spawn_many - make several VMs from a template
+ * @flags: KVMFORK_SPAWN_MANY_* bits
+ * @spawns: user pointer to struct kvmfork_spawn[@count], each as for
+ *	KVMFORK_SPAWN
+ * @results: user pointer to __s32[@count]: 0 or a negative errno for each;
+ *	-ECANCELED for one that was given up because of another
+ * @count: 1 to KVMFORK_SPAWN_MANY_MAX
+ * @nr_spawned: out: how many VMs were made
+ * @reserved: zero
+ */
+struct kvmfork_spawn_many {
+	__u64 flags;
+	__u64 spawns;
+	__u64 results;
+	__u32 count;
+	__u32 nr_spawned;
+	__u64 reserved[2];
+};
+
+/**
+ * struct kvmfork_open_memory - a template's memory as a file
+ * @index: which: in the order in which struct kvmfork_mapping of a child names
+ *	the memory files first
+ * @flags: zero
+ */
+struct kvmfork_open_memory {
+	__u32 index;
+	__u32 flags;
+};
+
+/**
+ * struct kvmfork_diff - which pages of two memory files are not the same page
+ * @offset: of the first page, bytes, a multiple of 4096
+ * @size: bytes, a multiple of 4096, at least one page; the range lies in the
+ *	files, which have the same size
+ * @bitmap: user pointer to __u64[(@size / 4096 + 63) / 64]; bit n % 64 of word
+ *	n / 64 is set when page n of the range differs. All bits are written
+ * @nr_pages: out: how many bits are set
+ * @other_fd: the other memory file
+ * @flags: zero
+ *
+ * Pages are compared by identity, not by content: with a file that the other
+ * was copied from, those that differ are the ones written or punched since, on
+ * either side.
+ */
+struct kvmfork_diff {
+	__u64 offset;
+	__u64 size;
+	__u64 bitmap;
+	__u64 nr_pages;
+	__s32 other_fd;
+	__u32 flags;
+};
+
 #define KVMFORK_IOC		0xBF
 
 /* On /dev/kvmfork. The last two return a new close-on-exec fd. */
@@ -198,7 +294,14 @@ struct kvmfork_fork {
 #define KVMFORK_FREEZE		_IOW(KVMFORK_IOC, 0x11, struct kvmfork_freeze)
 #define KVMFORK_FORK		_IOWR(KVMFORK_IOC, 0x12, struct kvmfork_fork)
 
-/* On a template. */
+#define KVMFORK_RESET		_IOW(KVMFORK_IOC, 0x13, struct kvmfork_reset)
+
+/* On a template. OPEN_MEMORY returns a memory file, close-on-exec. */
 #define KVMFORK_SPAWN		_IOWR(KVMFORK_IOC, 0x20, struct kvmfork_spawn)
+#define KVMFORK_SPAWN_MANY	_IOWR(KVMFORK_IOC, 0x21, struct kvmfork_spawn_many)
+#define KVMFORK_OPEN_MEMORY	_IOW(KVMFORK_IOC, 0x22, struct kvmfork_open_memory)
+
+/* On a memory file. */
+#define KVMFORK_DIFF		_IOWR(KVMFORK_IOC, 0x30, struct kvmfork_diff)
 
 #endif /* _UAPI_LINUX_KVMFORK_H */
