@@ -21,17 +21,27 @@ static const struct {
 	{ "TRAP", FILE_ATTACH, KVMFORK_TRAP },
 	{ "FREEZE", FILE_ATTACH, KVMFORK_FREEZE },
 	{ "FORK", FILE_ATTACH, KVMFORK_FORK },
+	{ "RESET", FILE_ATTACH, KVMFORK_RESET },
 	{ "SPAWN", FILE_TEMPLATE, KVMFORK_SPAWN },
+	{ "SPAWN_MANY", FILE_TEMPLATE, KVMFORK_SPAWN_MANY },
+	{ "OPEN_MEMORY", FILE_TEMPLATE, KVMFORK_OPEN_MEMORY },
+	{ "DIFF", FILE_MEMORY, KVMFORK_DIFF },
 };
 
 FIXTURE(abi) {
 	struct vm vm;
 	int files[FILE_KINDS];
 	struct fork_call call;
+	struct reset_call reset;
 	struct kvmfork_create_memory memory;
 	struct kvmfork_attach attach;
 	struct kvmfork_trap trap;
 	struct kvmfork_info info;
+	struct kvmfork_spawn_many many;
+	struct kvmfork_open_memory open;
+	struct kvmfork_diff diff;
+	int32_t result;
+	uint64_t bitmap[GUEST_MEMORY / PAGE_SIZE / 64];
 };
 
 FIXTURE_SETUP(abi)
@@ -55,6 +65,7 @@ FIXTURE_TEARDOWN(abi)
 static void *abi_argument(FIXTURE_DATA(abi) *self, unsigned int cmd)
 {
 	fork_call_init(&self->call, &self->vm);
+	reset_call_init(&self->reset, &self->vm, self->files[FILE_TEMPLATE]);
 	switch (cmd) {
 	case KVMFORK_GET_INFO:
 		return &self->info;
@@ -69,6 +80,24 @@ static void *abi_argument(FIXTURE_DATA(abi) *self, unsigned int cmd)
 		return &self->call.args.freeze;
 	case KVMFORK_FORK:
 		return &self->call.args;
+	case KVMFORK_RESET:
+		return &self->reset.args;
+	case KVMFORK_SPAWN_MANY:
+		self->many = (struct kvmfork_spawn_many) {
+			.spawns = (unsigned long)&self->call.args.spawn,
+			.results = (unsigned long)&self->result,
+			.count = 1,
+		};
+		return &self->many;
+	case KVMFORK_OPEN_MEMORY:
+		return &self->open;
+	case KVMFORK_DIFF:
+		self->diff = (struct kvmfork_diff) {
+			.size = GUEST_MEMORY,
+			.bitmap = (unsigned long)self->bitmap,
+			.other_fd = self->files[FILE_MEMORY],
+		};
+		return &self->diff;
 	default:
 		return &self->call.args.spawn;
 	}
@@ -90,11 +119,18 @@ static void abi_close_results(FIXTURE_DATA(abi) *self, unsigned int cmd, int ret
 
 	if (ret < 0)
 		return;
-	if (cmd == KVMFORK_CREATE_MEMORY || cmd == KVMFORK_FREEZE) {
+	switch (cmd) {
+	case KVMFORK_CREATE_MEMORY:
+	case KVMFORK_FREEZE:
+	case KVMFORK_OPEN_MEMORY:
 		close(ret);
-	} else if (cmd == KVMFORK_FORK || cmd == KVMFORK_SPAWN) {
+		break;
+	case KVMFORK_FORK:
+	case KVMFORK_SPAWN:
+	case KVMFORK_SPAWN_MANY:
 		fork_call_child(&self->call, &self->vm, &child);
 		vm_close(&child);
+		break;
 	}
 }
 
@@ -105,7 +141,8 @@ TEST_F(abi, get_info)
 	EXPECT_EQ(KVMFORK_API_VERSION, self->info.api_version);
 	EXPECT_EQ(0, self->info.reserved);
 	EXPECT_EQ(KVMFORK_MEMORY_SIZE_MAX, self->info.memory_size_max);
-	EXPECT_EQ(KVMFORK_FEATURE_MEMORY | KVMFORK_FEATURE_FORK | KVMFORK_FEATURE_TEMPLATE,
+	EXPECT_EQ(KVMFORK_FEATURE_MEMORY | KVMFORK_FEATURE_FORK | KVMFORK_FEATURE_TEMPLATE |
+		  KVMFORK_FEATURE_RESET | KVMFORK_FEATURE_SPAWN_MANY | KVMFORK_FEATURE_DIFF,
 		  self->info.features & ~KVMFORK_FEATURE_TRAP_UD);
 }
 
@@ -268,7 +305,9 @@ TEST_F(abi, bad_pointers)
 /* Results that cannot be written leave no new fd and no mapping behind. */
 TEST_F(abi, arguments_that_cannot_be_written)
 {
-	static const unsigned int writers[] = { KVMFORK_GET_INFO, KVMFORK_FORK, KVMFORK_SPAWN };
+	static const unsigned int writers[] = {
+		KVMFORK_GET_INFO, KVMFORK_FORK, KVMFORK_SPAWN, KVMFORK_SPAWN_MANY, KVMFORK_DIFF,
+	};
 	char *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct proc_state before, after;

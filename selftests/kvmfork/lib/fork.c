@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "fork.h"
 
@@ -37,6 +38,32 @@ void *memory_map(int fd, uint64_t size)
 
 	TEST_REQUIRE(hva != MAP_FAILED, "mmap of memory: %m");
 	return hva;
+}
+
+int __template_open_memory(int template_fd, uint32_t index, uint32_t flags)
+{
+	struct kvmfork_open_memory args = { .index = index, .flags = flags };
+
+	return xioctl(template_fd, KVMFORK_OPEN_MEMORY, &args);
+}
+
+int template_open_memory(int template_fd, uint32_t index)
+{
+	int fd = __template_open_memory(template_fd, index, 0);
+
+	TEST_REQUIRE(fd >= 0, "KVMFORK_OPEN_MEMORY %u: %m", index);
+	return fd;
+}
+
+int template_open_memory_of(int template_fd, uint64_t size)
+{
+	for (uint32_t index = 0;; index++) {
+		int fd = template_open_memory(template_fd, index);
+
+		if (fdinfo_value(fd, "kvmfork-size") == (long long)size)
+			return fd;
+		close(fd);
+	}
 }
 
 int __vm_attach(int vm_fd, uint32_t flags)
@@ -105,6 +132,26 @@ int fork_call_spawn(struct fork_call *call, int template_fd)
 	return xioctl(template_fd, KVMFORK_SPAWN, &call->args.spawn);
 }
 
+void reset_call_init(struct reset_call *call, struct vm *vm, int template_fd)
+{
+	memset(call, 0, sizeof(*call));
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		call->vcpu_fds[i] = vm->vcpus[i].fd;
+	call->args = (struct kvmfork_reset) {
+		.flags = RESET_ALL,
+		.vcpu_fds = (unsigned long)call->vcpu_fds,
+		.nr_vcpus = vm->nr_vcpus,
+		.template_fd = template_fd,
+		.message = (unsigned long)call->message,
+		.message_size = sizeof(call->message),
+	};
+}
+
+int reset_call_run(struct reset_call *call, int attach_fd)
+{
+	return xioctl(attach_fd, KVMFORK_RESET, &call->args);
+}
+
 static void fork_call_child_slot(struct fork_call *call, struct vm_slot *slot)
 {
 	for (unsigned int i = 0; i < call->args.spawn.nr_mappings; i++) {
@@ -142,10 +189,10 @@ void fork_call_child(struct fork_call *call, const struct vm *parent, struct vm 
 		fork_call_child_slot(call, &child->slots[i]);
 }
 
-static void fork_call_report(const struct fork_call *call, const char *what, int ret)
+static void report(const char *message, const char *what, int ret)
 {
 	if (ret < 0)
-		fprintf(stderr, "# %s: %s: %s\n", what, strerror(-ret), call->message);
+		fprintf(stderr, "# %s: %s: %s\n", what, strerror(-ret), message);
 }
 
 int __vm_freeze(struct vm *vm)
@@ -155,18 +202,22 @@ int __vm_freeze(struct vm *vm)
 
 	fork_call_init(&call, vm);
 	ret = fork_call_freeze(&call, vm->attach_fd);
-	fork_call_report(&call, "freeze", ret);
+	report(call.message, "freeze", ret);
 	return ret;
 }
+
+int (*vm_fork_via)(struct vm *parent, struct vm *child);
 
 int __vm_fork(struct vm *parent, struct vm *child)
 {
 	struct fork_call call;
 	int ret;
 
+	if (vm_fork_via)
+		return vm_fork_via(parent, child);
 	fork_call_init(&call, parent);
 	ret = fork_call_fork(&call, parent->attach_fd);
-	fork_call_report(&call, "fork", ret);
+	report(call.message, "fork", ret);
 	if (!ret)
 		fork_call_child(&call, parent, child);
 	return ret;
@@ -179,9 +230,21 @@ int __vm_spawn(int template_fd, const struct vm *parent, struct vm *child)
 
 	spawn_call_init(&call);
 	ret = fork_call_spawn(&call, template_fd);
-	fork_call_report(&call, "spawn", ret);
+	report(call.message, "spawn", ret);
 	if (!ret)
 		fork_call_child(&call, parent, child);
+	return ret;
+}
+
+int __vm_reset(struct vm *vm, int template_fd, uint64_t flags)
+{
+	struct reset_call call;
+	int ret;
+
+	reset_call_init(&call, vm, template_fd);
+	call.args.flags = flags;
+	ret = reset_call_run(&call, vm->attach_fd);
+	report(call.message, "reset", ret);
 	return ret;
 }
 
@@ -201,4 +264,9 @@ void vm_fork(struct vm *parent, struct vm *child)
 void vm_spawn(int template_fd, const struct vm *parent, struct vm *child)
 {
 	TEST_REQUIRE(!__vm_spawn(template_fd, parent, child), "KVMFORK_SPAWN failed");
+}
+
+void vm_reset(struct vm *vm, int template_fd)
+{
+	TEST_REQUIRE(!__vm_reset(vm, template_fd, RESET_ALL), "KVMFORK_RESET failed");
 }

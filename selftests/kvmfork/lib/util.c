@@ -106,7 +106,7 @@ long long proc_value(const char *path, const char *key)
 	while (fgets(line, sizeof(line), file)) {
 		if (strncmp(line, key, length) || line[length] != ':')
 			continue;
-		value = strtoll(line + length + 1, NULL, 10);
+		value = strtoll(line + length + 1, NULL, 0);
 		if (strstr(line, " kB"))
 			value *= 1024;
 		break;
