@@ -17,6 +17,8 @@ APP	?=
 ARGS	?=
 # More options of selftests/vm/run.
 VMFLAGS	?=
+# Options of selftests/bench/run.
+BENCHFLAGS ?=
 
 VM	:= selftests/vm
 VMRUN	 = $(VM)/run $(if $(KERNEL),--kernel $(KERNEL)) $(if $(VENDOR),--vendor $(VENDOR)) \
@@ -29,7 +31,7 @@ export V
 quote	 = '$(subst ','\'',$(1))'
 
 .PHONY: all module userspace selftests programs clean install help
-.PHONY: setup vm run demo test check
+.PHONY: setup vm run demo test bench check
 
 all: module programs
 
@@ -83,6 +85,7 @@ clean:
 #@                (KERNEL=6.1|6.12|7.x VENDOR=amd|intel TIMEOUT=seconds VMFLAGS=...)
 #@   run          APP=elf ARGS='...': your unikernel under ukrun in a test machine
 #@   demo         what forking a VM looks like
+#@   bench        what everything takes, counted in instructions (BENCHFLAGS='--quick')
 #@   setup        download and prepare everything for `make test`
 #@   check        checkpatch, sparse, shellcheck
 
@@ -106,6 +109,11 @@ test:
 	$(Q)$(MAKE) programs
 	$(Q)$(VM)/test $(if $(KERNEL),--kernel $(KERNEL)) $(if $(VENDOR),--vendor $(VENDOR)) \
 		$(if $(TIMEOUT),--timeout $(TIMEOUT))
+
+bench:
+	$(Q)$(VM)/setup host
+	$(Q)$(MAKE) programs
+	$(Q)selftests/bench/run $(BENCHFLAGS) $(if $(VMFLAGS),-- $(VMFLAGS))
 
 check:
 	$(Q)$(VM)/check
