@@ -63,6 +63,14 @@
  */
 #define KVMFORK_CALL_KILL	5
 
+/*
+ * Here the guest is set up: whatever is to be made of it many times begins here.
+ * With `ukrun --template N`, VM 1 ends here and N children go on, in which the
+ * call returns the child's number, 1 to N. Otherwise, in other VMs, and from the
+ * second call on it returns 0 at once.
+ */
+#define KVMFORK_CALL_FREEZE	6
+
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(__ASSEMBLER__)
 
 /* A bare fork, as KVMFORK_CALL_FORK. */
@@ -146,6 +154,11 @@ static inline void kvmfork_exit(long status)
 static inline long kvmfork_kill(long id)
 {
 	return kvmfork_call(KVMFORK_CALL_KILL, id, 0);
+}
+
+static inline long kvmfork_freeze(void)
+{
+	return kvmfork_call(KVMFORK_CALL_FREEZE, 0, 0);
 }
 
 #endif /* __GNUC__ && __x86_64__ */

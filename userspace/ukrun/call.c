@@ -84,7 +84,7 @@ static void call_execute(struct vcpu *vcpu, const struct kvm_regs *regs, unsigne
 
 	switch (regs->rax == KVMFORK_CALL_MAGIC ? regs->rdi : KVMFORK_CALL_FORK) {
 	case KVMFORK_CALL_FORK:
-		vcpu_request_fork(vcpu, length);
+		vcpu_ask(vcpu, VCPU_WANTS_FORK, length);
 		break;
 	case KVMFORK_CALL_GETID:
 		call_return(vcpu, vm->id, length);
@@ -101,6 +101,12 @@ static void call_execute(struct vcpu *vcpu, const struct kvm_regs *regs, unsigne
 	case KVMFORK_CALL_KILL:
 		vm_log(vm, "kills vm %llu", regs->rsi);
 		call_return(vcpu, family_kill(vm, regs->rsi), length);
+		break;
+	case KVMFORK_CALL_FREEZE:
+		if (template_is_wanted(vm))
+			vcpu_ask(vcpu, VCPU_WANTS_FREEZE, length);
+		else
+			call_return(vcpu, 0, length);
 		break;
 	default:
 		call_return(vcpu, -ENOSYS, length);

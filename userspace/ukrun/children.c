@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 
@@ -55,6 +56,36 @@ void children_forget(struct vm *vm)
 		vm->children.list = child->next;
 		free(child);
 	}
+}
+
+bool children_have_ended(struct vm *vm, uint64_t first, int *status)
+{
+	const struct child *child;
+	bool ended = true;
+
+	*status = 0;
+	pthread_mutex_lock(&vm->lock);
+	for (child = vm->children.list; child; child = child->next) {
+		if (child->id < first)
+			continue;
+		if (child->pid)
+			ended = false;
+		else if (!*status)
+			*status = child->status;
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return ended;
+}
+
+void children_kill(struct vm *vm, uint64_t first)
+{
+	const struct child *child;
+
+	pthread_mutex_lock(&vm->lock);
+	for (child = vm->children.list; child; child = child->next)
+		if (child->id >= first && child->pid)
+			kill(child->pid, SIGKILL);
+	pthread_mutex_unlock(&vm->lock);
 }
 
 /* 0: it lives; -ECHILD: there is none. */

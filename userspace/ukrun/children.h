@@ -29,6 +29,15 @@ void children_add(struct vm *vm, struct child *child, uint64_t id, pid_t pid);
 /* After SIGCHLD. */
 void children_reap(struct vm *vm);
 
+/*
+ * Have all whose id is @first or more ended? Then @status is 0 or that of the
+ * oldest which ended with another.
+ */
+bool children_have_ended(struct vm *vm, uint64_t first, int *status);
+
+/* Kill those whose id is @first or more. */
+void children_kill(struct vm *vm, uint64_t first);
+
 /* In a new VM, which has none. */
 void children_forget(struct vm *vm);
 

@@ -105,6 +105,11 @@ uint64_t family_new_id(struct vm *vm)
 	return atomic_fetch_add(&vm->family.shared->last_id, 1) + 1;
 }
 
+uint64_t family_next_id(const struct vm *vm)
+{
+	return vm->family.shared->last_id + 1;
+}
+
 int family_join(struct vm *vm)
 {
 	uint32_t max = vm->config.max_vms;

@@ -34,6 +34,8 @@ void family_create(struct vm *vm);
 bool family_has_room(const struct vm *vm);
 
 uint64_t family_new_id(struct vm *vm);
+/* No VM has it, or a greater one, yet. */
+uint64_t family_next_id(const struct vm *vm);
 
 /* The calling process is VM @vm->id from now on. 0 or -EAGAIN. */
 int family_join(struct vm *vm);

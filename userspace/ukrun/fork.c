@@ -15,66 +15,19 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/kvmfork.h>
 
 #include "device.h"
+#include "fork.h"
 #include "log.h"
 #include "vcpu.h"
 #include "vm.h"
 
-#define MESSAGE_SIZE	160
 #define MAPPINGS_MAX	4
 
-/* What a new process tells the parent over the pipe. */
-struct fork_report {
-	int error;
-	char message[MESSAGE_SIZE];
-};
-
-/* A vCPU may be writing to a console that nobody reads: Ctrl-C still ends us. */
-static void fork_wait_parked(struct vm *vm)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec++;
-	if (pthread_cond_timedwait(&vm->changed, &vm->lock, &until) != ETIMEDOUT)
-		return;
-	pthread_mutex_unlock(&vm->lock);
-	loop_take_signals(vm);
-	pthread_mutex_lock(&vm->lock);
-}
-
-bool vm_stop(struct vm *vm)
-{
-	bool ended;
-	uint32_t i;
-
-	pthread_mutex_lock(&vm->lock);
-	vm->stop = true;
-	vcpu_kick_all(vm);
-	/* Those that wait for a child. */
-	pthread_cond_broadcast(&vm->changed);
-	for (i = 0; i < vm->config.nr_vcpus && !vm->ended; i++)
-		while (!vm->vcpus[i].parked && !vm->ended)
-			fork_wait_parked(vm);
-	ended = vm->ended;
-	pthread_mutex_unlock(&vm->lock);
-	return !ended;
-}
-
-void vm_resume(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->lock);
-	vm->stop = false;
-	pthread_cond_broadcast(&vm->changed);
-	pthread_mutex_unlock(&vm->lock);
-}
-
-static int fork_freeze(struct vm *vm, struct fork_report *report)
+int fork_freeze(struct vm *vm, struct fork_report *report)
 {
 	int32_t fds[VCPUS_MAX];
 	struct kvmfork_freeze freeze = {
@@ -151,7 +104,7 @@ static void fork_reset_threads(struct vm *vm)
 	vm->stop = false;
 	for (i = 0; i < vm->config.nr_vcpus; i++) {
 		vm->vcpus[i].parked = false;
-		vm->vcpus[i].wants_fork = false;
+		vm->vcpus[i].request = VCPU_WANTS_NOTHING;
 	}
 }
 
@@ -165,8 +118,22 @@ static void fork_close_parents(struct vm *vm)
 	close(vm->vm_fd);
 }
 
+/* What was frozen returns zero: another result is written over it. */
+static int fork_set_result(struct vcpu *caller, int64_t result)
+{
+	struct kvm_regs regs;
+
+	if (!result)
+		return 0;
+	if (ioctl(caller->fd, KVM_GET_REGS, &regs))
+		return -errno;
+	regs.rax = result;
+	return ioctl(caller->fd, KVM_SET_REGS, &regs) ? -errno : 0;
+}
+
 /* In the new process. Ends it when there is no VM to run. */
-static void fork_child(struct vm *vm, uint64_t id, pid_t parent, int template, int report_fd)
+static void fork_child(struct vm *vm, const struct fork_job *job, uint64_t id, pid_t parent,
+		       int report_fd)
 {
 	struct fork_report report = {};
 	char name[16];
@@ -184,9 +151,10 @@ static void fork_child(struct vm *vm, uint64_t id, pid_t parent, int template, i
 	if (!report.error) {
 		fork_close_parents(vm);
 		loop_forked(vm);
-		report.error = -fork_spawn(vm, template, &report);
+		report.error = -fork_spawn(vm, job->template, &report);
 	}
-	close(template);
+	if (!report.error)
+		report.error = -fork_set_result(job->caller, job->result);
 	if (!report.error) {
 		console_forked(vm);
 		device_forked_all(vm);
@@ -220,8 +188,7 @@ static void fork_hear(int fd, pid_t pid, struct fork_report *report)
 		waitpid(pid, NULL, 0);
 }
 
-/* The child's id, 0 in the child, or a negative errno and a message. */
-static int64_t fork_process(struct vm *vm, int template, struct fork_report *report)
+int64_t fork_process(struct vm *vm, const struct fork_job *job, struct fork_report *report)
 {
 	struct child *child = calloc(1, sizeof(*child));
 	uint64_t id = family_new_id(vm);
@@ -236,7 +203,7 @@ static int64_t fork_process(struct vm *vm, int template, struct fork_report *rep
 	pid = fork();
 	if (!pid) {
 		close(pipe_fds[0]);
-		fork_child(vm, id, parent, template, pipe_fds[1]);
+		fork_child(vm, job, id, parent, pipe_fds[1]);
 		free(child);
 		return 0;
 	}
@@ -254,25 +221,29 @@ free_child:
 	return -report->error;
 }
 
-static int64_t fork_vm(struct vm *vm)
+void fork_warn(struct vm *vm, const char *what, const struct fork_report *report)
+{
+	vm_warn(vm, "%s: %s%s%s", what, strerror(report->error), report->message[0] ? ": " : "",
+		report->message);
+}
+
+static int64_t fork_vm(struct vm *vm, struct vcpu *caller)
 {
 	struct fork_report report = { .error = EAGAIN };
+	struct fork_job job = { .template = -1, .caller = caller };
 	int64_t result = -EAGAIN;
-	int template = -1;
 
 	if (family_has_room(vm)) {
-		template = fork_freeze(vm, &report);
-		result = template < 0 ? -report.error : fork_process(vm, template, &report);
+		job.template = fork_freeze(vm, &report);
+		result = job.template < 0 ? -report.error : fork_process(vm, &job, &report);
 	}
-	/* The child has closed it already. */
-	if (result && template >= 0)
-		close(template);
+	if (job.template >= 0)
+		close(job.template);
 	/* Of the limit, the guest hears from us and can tell. */
 	if (result == -EAGAIN)
 		vm_log(vm, "fork: %s, --max-vms is %u", strerror(EAGAIN), vm->config.max_vms);
 	else if (result < 0)
-		vm_warn(vm, "fork: %s%s%s", strerror(-result), report.message[0] ? ": " : "",
-			report.message);
+		fork_warn(vm, "fork", &report);
 	return result;
 }
 
@@ -285,7 +256,7 @@ void vm_fork(struct vm *vm, struct vcpu *caller)
 		return;
 	/* What the child finds; the parent's result is written over it. */
 	call_return(caller, 0, caller->call_length);
-	result = fork_vm(vm);
+	result = fork_vm(vm, caller);
 	if (!result)
 		return;
 	vcpu_get_regs(caller, &regs);
@@ -293,8 +264,6 @@ void vm_fork(struct vm *vm, struct vcpu *caller)
 	vcpu_set_regs(caller, &regs);
 	vm_log(vm, "fork by vCPU %u before 0x%llx: %lld", caller->index, regs.rip,
 	       (long long)result);
-	pthread_mutex_lock(&vm->lock);
-	caller->wants_fork = false;
-	pthread_mutex_unlock(&vm->lock);
+	vcpu_answered(caller);
 	vm_resume(vm);
 }

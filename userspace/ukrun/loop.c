@@ -66,6 +66,7 @@ static void loop_die(struct vm *vm, int signo)
 	sigset_t set;
 
 	vm_log(vm, "ended by signal %d", signo);
+	template_pass_on(vm, signo);
 	device_end_all(vm);
 	console_flush(vm);
 	tty_restore(vm);
@@ -115,6 +116,20 @@ static void loop_poll(struct vm *vm)
 		tty_read(vm);
 }
 
+static void loop_serve(struct vm *vm, struct vcpu *caller)
+{
+	switch (caller->request) {
+	case VCPU_WANTS_NOTHING:
+		break;
+	case VCPU_WANTS_FORK:
+		vm_fork(vm, caller);
+		break;
+	case VCPU_WANTS_FREEZE:
+		vm_freeze(vm, caller);
+		break;
+	}
+}
+
 static bool loop_has_ended(struct vm *vm)
 {
 	bool ended;
@@ -130,12 +145,14 @@ int loop_run(struct vm *vm)
 	struct vcpu *caller;
 
 	while (!loop_has_ended(vm)) {
-		caller = vcpu_find_fork(vm);
+		caller = vcpu_find_request(vm);
 		if (caller)
-			vm_fork(vm, caller);
+			loop_serve(vm, caller);
 		else
 			loop_poll(vm);
+		template_watch(vm);
 	}
+	vm->status = template_status(vm, vm->status);
 	device_end_all(vm);
 	console_flush(vm);
 	tty_restore(vm);

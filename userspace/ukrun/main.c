@@ -30,6 +30,7 @@ int main(int argc, char **argv)
 	family_create(&vm);
 	loop_create(&vm);
 	image_open(&vm, &image, &type);
+	template_check(&vm);
 
 	kvm_open(&vm);
 	kvm_create_vm(&vm);

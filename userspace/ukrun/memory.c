@@ -130,6 +130,11 @@ void memory_create(struct vm *vm)
 			memory->base + memory->low);
 }
 
+void memory_release(struct vm *vm)
+{
+	munmap(vm->memory.base, vm->memory.size);
+}
+
 void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size)
 {
 	const struct memory *memory = &vm->memory;

@@ -47,6 +47,9 @@ struct memory {
 /* Make the memory and give it to the VM. */
 void memory_create(struct vm *vm);
 
+/* The guest will not run again. */
+void memory_release(struct vm *vm);
+
 /* Null unless all of it is RAM. */
 void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size);
 

@@ -79,7 +79,7 @@ static void tty_escape(struct vm *vm, uint8_t byte)
 	case 'x':
 		family_kill_others(vm, SIGTERM);
 		vm_warn(vm, "ended by Ctrl-A x");
-		vm_end(vm, 0);
+		vm_quit(vm);
 		break;
 	case 'c':
 		tty_queue(&vm->tty, CTRL('C'));

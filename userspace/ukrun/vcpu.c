@@ -106,10 +106,10 @@ static void vcpu_park(struct vcpu *vcpu)
 	struct vm *vm = vcpu->vm;
 
 	pthread_mutex_lock(&vm->lock);
-	if (vm->stop || vm->ended || vcpu->wants_fork) {
+	if (vm->stop || vm->ended || vcpu->request) {
 		vcpu->parked = true;
 		pthread_cond_broadcast(&vm->changed);
-		while (vm->stop || vm->ended || vcpu->wants_fork)
+		while (vm->stop || vm->ended || vcpu->request)
 			pthread_cond_wait(&vm->changed, &vm->lock);
 		vcpu->parked = false;
 	}
@@ -130,29 +130,38 @@ void vcpu_complete_io(struct vcpu *vcpu)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-void vcpu_request_fork(struct vcpu *vcpu, unsigned int length)
+void vcpu_ask(struct vcpu *vcpu, enum vcpu_request request, unsigned int length)
 {
 	struct vm *vm = vcpu->vm;
 
 	pthread_mutex_lock(&vm->lock);
 	vcpu->call_length = length;
-	vcpu->wants_fork = true;
+	vcpu->request = request;
 	pthread_mutex_unlock(&vm->lock);
 	loop_wake(vm);
 	vcpu_park(vcpu);
 }
 
-struct vcpu *vcpu_find_fork(struct vm *vm)
+struct vcpu *vcpu_find_request(struct vm *vm)
 {
 	struct vcpu *vcpu = NULL;
 	uint32_t i;
 
 	pthread_mutex_lock(&vm->lock);
 	for (i = 0; i < vm->config.nr_vcpus && !vcpu; i++)
-		if (vm->vcpus[i].wants_fork)
+		if (vm->vcpus[i].request)
 			vcpu = &vm->vcpus[i];
 	pthread_mutex_unlock(&vm->lock);
 	return vcpu;
+}
+
+void vcpu_answered(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+
+	pthread_mutex_lock(&vm->lock);
+	vcpu->request = VCPU_WANTS_NOTHING;
+	pthread_mutex_unlock(&vm->lock);
 }
 
 static void vcpu_exit_io(struct vcpu *vcpu)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * One thread per vCPU. A vCPU *parks* when the VM stops for a fork, ends, or
- * when it has asked for a fork itself: its thread waits in vcpu_park() with
- * no lock held, KVM has nothing half done for it, and RIP is at an
+ * when it has asked the main thread for something: its thread waits in
+ * vcpu_park() with no lock held, KVM has nothing half done for it, and RIP is at an
  * instruction that has not been executed. A parked vCPU can be copied and
  * its registers changed by the main thread.
  */
@@ -18,6 +18,13 @@ struct vm;
 
 #define VCPUS_MAX	64
 
+/* What the main thread is to do for a vCPU. */
+enum vcpu_request {
+	VCPU_WANTS_NOTHING,
+	VCPU_WANTS_FORK,
+	VCPU_WANTS_FREEZE,
+};
+
 struct vcpu {
 	struct vm *vm;
 	uint32_t index;		/* also KVM's id and the APIC id */
@@ -26,8 +33,8 @@ struct vcpu {
 	pthread_t thread;
 	/* Under vm->lock: */
 	bool parked;
-	bool wants_fork;
-	/* Bytes of the instruction that asked, for when the fork is done. */
+	enum vcpu_request request;
+	/* Bytes of the instruction that asked, for when it is done. */
 	unsigned int call_length;
 };
 
@@ -46,10 +53,12 @@ void vcpu_kick_all(struct vm *vm);
  */
 void vcpu_complete_io(struct vcpu *vcpu);
 
-/* Ask for a fork and park until it is done, or until it has to be asked for anew. */
-void vcpu_request_fork(struct vcpu *vcpu, unsigned int length);
+/* Ask for something and park until it is done, or has to be asked for anew. */
+void vcpu_ask(struct vcpu *vcpu, enum vcpu_request request, unsigned int length);
 /* The one whose turn it is, null when there is none. */
-struct vcpu *vcpu_find_fork(struct vm *vm);
+struct vcpu *vcpu_find_request(struct vm *vm);
+/* On the main thread: what @vcpu asked for is done. */
+void vcpu_answered(struct vcpu *vcpu);
 
 /* These end the VM when KVM refuses. */
 void vcpu_get_regs(struct vcpu *vcpu, struct kvm_regs *regs);

@@ -8,6 +8,14 @@ void vm_lock_init(struct vm *vm)
 	pthread_cond_init(&vm->changed, NULL);
 }
 
+void vm_quit(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->quit = true;
+	pthread_mutex_unlock(&vm->lock);
+	vm_end(vm, 0);
+}
+
 void vm_end(struct vm *vm, int status)
 {
 	pthread_mutex_lock(&vm->lock);

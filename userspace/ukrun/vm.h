@@ -13,6 +13,7 @@
 #include "io.h"
 #include "loop.h"
 #include "memory.h"
+#include "template.h"
 #include "tty.h"
 
 struct device;
@@ -34,6 +35,7 @@ struct config {
 	uint64_t memory_size;
 	uint32_t nr_vcpus;
 	uint32_t max_vms;
+	uint32_t nr_clones;	/* --template; 0: not given */
 	enum fork_on fork_on;
 	bool kill_children;
 	bool verbose;
@@ -56,6 +58,7 @@ struct vm {
 	struct console console;
 	struct tty tty;
 	struct loop loop;
+	struct template template;
 
 	struct vcpu *vcpus;	/* config.nr_vcpus of them */
 
@@ -68,6 +71,7 @@ struct vm {
 	pthread_cond_t changed;
 	bool stop;		/* vCPUs are to park */
 	bool ended;
+	bool quit;		/* ended by the user, not by the guest */
 	int status;		/* once @ended */
 };
 
@@ -86,6 +90,8 @@ void cpuid_setup(struct vm *vm, struct vcpu *vcpu);
  * calling vCPU goes on to its parking place by itself.
  */
 void vm_end(struct vm *vm, int status);
+/* The same, at the user's wish. */
+void vm_quit(struct vm *vm);
 void vm_lock_init(struct vm *vm);
 
 /* All vCPUs out of KVM_RUN with nothing half done. False: the VM has ended. */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The steps of a fork, for all that makes new VMs of this one. */
+#ifndef UKRUN_FORK_H
+#define UKRUN_FORK_H
+
+#include <stdint.h>
+
+struct vcpu;
+struct vm;
+
+#define FORK_MESSAGE_SIZE	160
+
+/* What went wrong: in the module, or in a new process, which tells it over a pipe. */
+struct fork_report {
+	int error;
+	char message[FORK_MESSAGE_SIZE];
+};
+
+struct fork_job {
+	int template;
+	struct vcpu *caller;	/* whose call returns ... */
+	int64_t result;		/* ... this in the child */
+};
+
+/*
+ * All vCPUs are parked, or have not been started. Returns the fd of a template,
+ * negative when that failed.
+ */
+int fork_freeze(struct vm *vm, struct fork_report *report);
+
+/*
+ * Make a process with a VM of the template. Returns the child's id, 0 in the
+ * child, whose vCPUs then run, or a negative errno. The template stays open on
+ * both sides.
+ */
+int64_t fork_process(struct vm *vm, const struct fork_job *job, struct fork_report *report);
+
+void fork_warn(struct vm *vm, const char *what, const struct fork_report *report);
+
+#endif
