@@ -15,6 +15,7 @@
 
 #define PAGES	64
 #define FAILED	40
+#define ENOENT	2
 
 const char guest_name[] = "warm";
 
@@ -102,6 +103,7 @@ void guest_main(void)
 		check_eq("what a call returns that does nothing", number, 0);
 	}
 	check_eq("a second call", guest_freeze(), 0);
+	check_eq("a reset", guest_call(KVMFORK_CALL_RESET, 0, 0, NULL), -ENOENT);
 	check_pages((uint64_t)number + 1);
 	check_vcpus();
 	if (arg_flag("break"))

@@ -16,6 +16,7 @@
  *		RCX	second argument
  *	out:	RAX	the result, or a negative errno of Linux
  *		RSI	with KVMFORK_CALL_WAIT: the status of the child
+ *			with KVMFORK_CALL_FREEZE: how often the VM has been reset
  *
  * All other registers and the flags are unchanged; RIP is after the
  * instruction.
@@ -66,10 +67,19 @@
 /*
  * Here the guest is set up: whatever is to be made of it many times begins here.
  * With `ukrun --template N`, VM 1 ends here and N children go on, in which the
- * call returns the child's number, 1 to N. Otherwise, in other VMs, and from the
- * second call on it returns 0 at once.
+ * call returns the child's number, 1 to N. With --reset-on-exit, a VM that is
+ * reset goes on here: the call returns how often that has happened, or, with
+ * --template as well, the child's number; the second result is how often the VM
+ * has been reset. Otherwise, in other VMs, and from the second call on it
+ * returns 0 at once.
  */
 #define KVMFORK_CALL_FREEZE	6
+
+/*
+ * Put this VM back to where it made KVMFORK_CALL_FREEZE, or to its start. Does
+ * not return; -ENOENT (-2) in a VM that --reset-on-exit does not apply to.
+ */
+#define KVMFORK_CALL_RESET	7
 
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(__ASSEMBLER__)
 
@@ -156,9 +166,25 @@ static inline long kvmfork_kill(long id)
 	return kvmfork_call(KVMFORK_CALL_KILL, id, 0);
 }
 
-static inline long kvmfork_freeze(void)
+/* @resets may be null. */
+static inline long kvmfork_freeze(long *resets)
 {
-	return kvmfork_call(KVMFORK_CALL_FREEZE, 0, 0);
+	long ret = (long)KVMFORK_CALL_MAGIC;
+	long call = KVMFORK_CALL_FREEZE;
+	long second = 0;
+
+	__asm__ volatile("ud2"
+			 : "+a"(ret), "+S"(second)
+			 : "D"(call), "c"(0L)
+			 : "memory");
+	if (resets)
+		*resets = second;
+	return ret;
+}
+
+static inline long kvmfork_reset(void)
+{
+	return kvmfork_call(KVMFORK_CALL_RESET, 0, 0);
 }
 
 #endif /* __GNUC__ && __x86_64__ */

@@ -57,9 +57,18 @@ void call_return(struct vcpu *vcpu, int64_t result, unsigned int length)
 	}
 }
 
-static void call_wait(struct vcpu *vcpu, const struct kvm_regs *args, unsigned int length)
+void call_return_two(struct vcpu *vcpu, int64_t result, uint64_t second, unsigned int length)
 {
 	struct kvm_regs regs;
+
+	vcpu_get_regs(vcpu, &regs);
+	regs.rsi = second;
+	vcpu_set_regs(vcpu, &regs);
+	call_return(vcpu, result, length);
+}
+
+static void call_wait(struct vcpu *vcpu, const struct kvm_regs *args, unsigned int length)
+{
 	int64_t result;
 	int status;
 
@@ -70,12 +79,10 @@ static void call_wait(struct vcpu *vcpu, const struct kvm_regs *args, unsigned i
 	result = children_wait(vcpu->vm, args->rsi, !(args->rcx & KVMFORK_WAIT_NOHANG), &status);
 	if (result == CHILDREN_RESTART)
 		return;
-	if (result > 0) {
-		vcpu_get_regs(vcpu, &regs);
-		regs.rsi = status;
-		vcpu_set_regs(vcpu, &regs);
-	}
-	call_return(vcpu, result, length);
+	if (result > 0)
+		call_return_two(vcpu, result, status, length);
+	else
+		call_return(vcpu, result, length);
 }
 
 static void call_execute(struct vcpu *vcpu, const struct kvm_regs *regs, unsigned int length)
@@ -106,7 +113,13 @@ static void call_execute(struct vcpu *vcpu, const struct kvm_regs *regs, unsigne
 		if (template_is_wanted(vm))
 			vcpu_ask(vcpu, VCPU_WANTS_FREEZE, length);
 		else
-			call_return(vcpu, 0, length);
+			call_return_two(vcpu, 0, vm->reset.runs, length);
+		break;
+	case KVMFORK_CALL_RESET:
+		if (reset_is_possible(vm))
+			vcpu_ask(vcpu, VCPU_WANTS_RESET, length);
+		else
+			call_return(vcpu, -ENOENT, length);
 		break;
 	default:
 		call_return(vcpu, -ENOSYS, length);

@@ -26,7 +26,7 @@ void children_add(struct vm *vm, struct child *child, uint64_t id, pid_t pid)
 
 static void __children_reap(struct vm *vm)
 {
-	struct child *child;
+	struct child **at, *child;
 	int status;
 
 	for (child = vm->children.list; child; child = child->next) {
@@ -38,6 +38,14 @@ static void __children_reap(struct vm *vm)
 		vm_log(vm, "child vm %llu ended with status %d", (unsigned long long)child->id,
 		       child->status);
 		pthread_cond_broadcast(&vm->changed);
+	}
+	for (at = &vm->children.list; (child = *at);) {
+		if (child->pid || !child->forgotten) {
+			at = &child->next;
+			continue;
+		}
+		*at = child->next;
+		free(child);
 	}
 }
 
@@ -79,12 +87,17 @@ bool children_have_ended(struct vm *vm, uint64_t first, int *status)
 
 void children_kill(struct vm *vm, uint64_t first)
 {
-	const struct child *child;
+	struct child *child;
 
 	pthread_mutex_lock(&vm->lock);
-	for (child = vm->children.list; child; child = child->next)
-		if (child->id >= first && child->pid)
+	for (child = vm->children.list; child; child = child->next) {
+		if (child->id < first)
+			continue;
+		if (child->pid && !child->forgotten)
 			kill(child->pid, SIGKILL);
+		child->forgotten = true;
+	}
+	__children_reap(vm);
 	pthread_mutex_unlock(&vm->lock);
 }
 
@@ -96,7 +109,7 @@ static int64_t children_take(struct vm *vm, uint64_t id, int *status)
 
 	for (at = &vm->children.list; *at; at = &(*at)->next) {
 		child = *at;
-		if (id && child->id != id)
+		if (child->forgotten || (id && child->id != id))
 			continue;
 		any = true;
 		if (child->pid)

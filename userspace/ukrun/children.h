@@ -16,6 +16,7 @@ struct child {
 	uint64_t id;
 	pid_t pid;	/* 0: has ended, @status says how */
 	int status;
+	bool forgotten;	/* the guest does not know of it */
 	struct child *next;
 };
 
@@ -35,7 +36,7 @@ void children_reap(struct vm *vm);
  */
 bool children_have_ended(struct vm *vm, uint64_t first, int *status);
 
-/* Kill those whose id is @first or more. */
+/* Kill those whose id is @first or more; for the guest they have never been. */
 void children_kill(struct vm *vm, uint64_t first);
 
 /* In a new VM, which has none. */

@@ -9,6 +9,12 @@
 #define __section(name)		__attribute__((section(name)))
 #define __used			__attribute__((used))
 
+/* Members that are also one member @name, to be copied together. */
+#define struct_group(name, ...)	union {					\
+		struct { __VA_ARGS__ };					\
+		struct { __VA_ARGS__ } name;				\
+	}
+
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 
 #endif

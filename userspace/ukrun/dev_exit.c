@@ -17,9 +17,11 @@
 
 struct exit_device {
 	struct vm *vm;
-	/* PM1 event: status and enable; no event ever happens. */
-	_Atomic uint8_t pm_enable[2];
-	_Atomic uint32_t bochs_matched;
+	struct_group(state,
+		/* PM1 event: status and enable; no event ever happens. */
+		_Atomic uint8_t pm_enable[2];
+		_Atomic uint32_t bochs_matched;
+	);
 };
 
 /* As QEMU's isa-debug-exit. */
@@ -139,6 +141,7 @@ static void exit_setup(struct vm *vm)
 	io_add(vm, IO_PORT, KEYBOARD_DATA_PORT, 1, &keyboard_data_ops, exit);
 	io_add(vm, IO_PORT, KEYBOARD_PORT, 1, &keyboard_ops, exit);
 	io_add(vm, IO_PORT, BOCHS_PORT, 1, &bochs_ops, exit);
+	device_add_state(vm, &exit->state, sizeof(exit->state));
 }
 
 DECLARE_DEVICE(exit, { .name = "exit ports", .setup = exit_setup });

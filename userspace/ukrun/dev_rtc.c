@@ -31,10 +31,12 @@
 
 struct rtc {
 	pthread_mutex_t lock;
-	uint8_t index;
-	uint8_t ram[128];
-	/* As of when the guest began to read. */
-	struct tm now;
+	struct_group(state,
+		uint8_t index;
+		uint8_t ram[128];
+		/* As of when the guest began to read. */
+		struct tm now;
+	);
 };
 
 static void rtc_latch(struct rtc *rtc)
@@ -147,6 +149,7 @@ static void rtc_setup(struct vm *vm)
 	rtc->ram[0x5d] = high >> 32;
 	rtc->ram[0x5f] = vm->config.nr_vcpus - 1;
 	io_add(vm, IO_PORT, RTC_PORT, 2, &ops, rtc);
+	device_add_state(vm, &rtc->state, sizeof(rtc->state));
 }
 
 DECLARE_DEVICE(rtc, { .name = "rtc", .setup = rtc_setup });

@@ -14,17 +14,19 @@
 struct serial {
 	struct vm *vm;
 	pthread_mutex_t lock;
-	uint8_t ier, fcr, lcr, mcr, scr;
-	uint8_t divisor[2];
-	uint8_t lsr_errors;	/* bits that reading LSR clears */
-	uint8_t msr_delta;
-	bool thr_pending;	/* the transmitter has become empty since IIR told so */
-	bool irq_level;
-	uint8_t fifo[FIFO_SIZE];
-	unsigned int fifo_head, fifo_used;
-	bool starved;		/* input waits for room */
-	/* Reads of LSR with nothing in between. */
-	unsigned int lsr_polls;
+	struct_group(state,
+		uint8_t ier, fcr, lcr, mcr, scr;
+		uint8_t divisor[2];
+		uint8_t lsr_errors;	/* bits that reading LSR clears */
+		uint8_t msr_delta;
+		bool thr_pending;	/* the transmitter has become empty since IIR told so */
+		bool irq_level;
+		uint8_t fifo[FIFO_SIZE];
+		unsigned int fifo_head, fifo_used;
+		bool starved;		/* input waits for room */
+		/* Reads of LSR with nothing in between. */
+		unsigned int lsr_polls;
+	);
 };
 
 /* More than anybody needs who waits for the transmitter, which is always ready. */
@@ -320,6 +322,7 @@ static void serial_setup(struct vm *vm)
 	vm->console.room = serial_get_room;
 	vm->console.dev = serial;
 	io_add(vm, IO_PORT, SERIAL_PORT, 8, &ops, serial);
+	device_add_state(vm, &serial->state, sizeof(serial->state));
 }
 
 DECLARE_DEVICE(serial, { .name = "serial", .setup = serial_setup });

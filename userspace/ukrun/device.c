@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stddef.h>
+#include <string.h>
 
 #include "device.h"
 #include "log.h"
@@ -12,6 +13,33 @@ void device_add(struct vm *vm, const struct device_type *type, void *dev)
 	device->dev = dev;
 	device->next = vm->devices;
 	vm->devices = device;
+}
+
+void device_add_state(struct vm *vm, void *state, size_t size)
+{
+	struct device_state *entry = xcalloc(1, sizeof(*entry));
+
+	entry->state = state;
+	entry->saved = xcalloc(1, size);
+	entry->size = size;
+	entry->next = vm->device_states;
+	vm->device_states = entry;
+}
+
+void device_save_all(struct vm *vm)
+{
+	struct device_state *entry;
+
+	for (entry = vm->device_states; entry; entry = entry->next)
+		memcpy(entry->saved, entry->state, entry->size);
+}
+
+void device_restore_all(struct vm *vm)
+{
+	struct device_state *entry;
+
+	for (entry = vm->device_states; entry; entry = entry->next)
+		memcpy(entry->state, entry->saved, entry->size);
 }
 
 void device_setup_all(struct vm *vm)

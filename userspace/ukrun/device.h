@@ -7,6 +7,8 @@
 #ifndef UKRUN_DEVICE_H
 #define UKRUN_DEVICE_H
 
+#include <stddef.h>
+
 #include "compiler.h"
 #include "io.h"
 #include "vm.h"
@@ -19,6 +21,13 @@ struct device_type {
 	void (*forked)(struct vm *vm, void *dev);
 	/* The VM has ended. */
 	void (*end)(struct vm *vm, void *dev);
+};
+
+struct device_state {
+	void *state;
+	void *saved;
+	size_t size;
+	struct device_state *next;
 };
 
 struct device {
@@ -35,6 +44,12 @@ struct device {
 /* Have @type's hooks called for @dev. */
 void device_add(struct vm *vm, const struct device_type *type, void *dev);
 
+/*
+ * @state is all that the guest can change of a device, and is put back when
+ * the VM is reset. Wires need no more: KVM's side of them is in the template.
+ */
+void device_add_state(struct vm *vm, void *state, size_t size);
+
 /* Bounds of the linker section. */
 extern const struct device_type *const __start_ukrun_devices[];
 extern const struct device_type *const __stop_ukrun_devices[];
@@ -42,5 +57,9 @@ extern const struct device_type *const __stop_ukrun_devices[];
 void device_setup_all(struct vm *vm);
 void device_forked_all(struct vm *vm);
 void device_end_all(struct vm *vm);
+
+/* With all vCPUs parked: keep the state of all devices, and put it back. */
+void device_save_all(struct vm *vm);
+void device_restore_all(struct vm *vm);
 
 #endif

@@ -147,6 +147,7 @@ static void fork_child(struct vm *vm, const struct fork_job *job, uint64_t id, p
 	vm->tty = (struct tty){};
 	fork_reset_threads(vm);
 	children_forget(vm);
+	reset_forget(vm);
 	report.error = -family_join(vm);
 	if (!report.error) {
 		fork_close_parents(vm);
@@ -167,7 +168,6 @@ static void fork_child(struct vm *vm, const struct fork_job *job, uint64_t id, p
 	if (write(report_fd, &report, sizeof(report)) != sizeof(report) || report.error)
 		_exit(STATUS_UKRUN_FAILED);
 	close(report_fd);
-	vcpu_start_all(vm);
 }
 
 /* Hear what became of the new process. */
@@ -257,8 +257,10 @@ void vm_fork(struct vm *vm, struct vcpu *caller)
 	/* What the child finds; the parent's result is written over it. */
 	call_return(caller, 0, caller->call_length);
 	result = fork_vm(vm, caller);
-	if (!result)
+	if (!result) {
+		vcpu_start_all(vm);
 		return;
+	}
 	vcpu_get_regs(caller, &regs);
 	regs.rax = result;
 	vcpu_set_regs(caller, &regs);

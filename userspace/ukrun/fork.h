@@ -30,8 +30,8 @@ int fork_freeze(struct vm *vm, struct fork_report *report);
 
 /*
  * Make a process with a VM of the template. Returns the child's id, 0 in the
- * child, whose vCPUs then run, or a negative errno. The template stays open on
- * both sides.
+ * child, whose vCPUs are to be started, or a negative errno. The template stays
+ * open on both sides.
  */
 int64_t fork_process(struct vm *vm, const struct fork_job *job, struct fork_report *report);
 

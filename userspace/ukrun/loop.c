@@ -127,6 +127,9 @@ static void loop_serve(struct vm *vm, struct vcpu *caller)
 	case VCPU_WANTS_FREEZE:
 		vm_freeze(vm, caller);
 		break;
+	case VCPU_WANTS_RESET:
+		vm_reset(vm);
+		break;
 	}
 }
 
@@ -144,7 +147,7 @@ int loop_run(struct vm *vm)
 {
 	struct vcpu *caller;
 
-	while (!loop_has_ended(vm)) {
+	while (!loop_has_ended(vm) || reset_on_exit(vm)) {
 		caller = vcpu_find_request(vm);
 		if (caller)
 			loop_serve(vm, caller);

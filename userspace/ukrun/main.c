@@ -31,6 +31,7 @@ int main(int argc, char **argv)
 	loop_create(&vm);
 	image_open(&vm, &image, &type);
 	template_check(&vm);
+	reset_check(&vm);
 
 	kvm_open(&vm);
 	kvm_create_vm(&vm);
@@ -46,6 +47,7 @@ int main(int argc, char **argv)
 
 	tty_open(&vm);
 	prctl(PR_SET_NAME, "ukrun:1");
+	reset_from_start(&vm);
 	vcpu_start_all(&vm);
 	return loop_run(&vm);
 }

@@ -21,28 +21,55 @@ static void stop_wait(struct vm *vm)
 	pthread_mutex_lock(&vm->lock);
 }
 
+/* Under vm->lock. */
+static void __stop_wait_all(struct vm *vm, bool ended)
+{
+	uint32_t i;
+
+	for (i = 0; i < vm->config.nr_vcpus && vm->ended == ended; i++)
+		while (!vm->vcpus[i].parked && vm->ended == ended)
+			stop_wait(vm);
+}
+
 bool vm_stop(struct vm *vm)
 {
 	bool ended;
-	uint32_t i;
 
 	pthread_mutex_lock(&vm->lock);
 	vm->stop = true;
 	vcpu_kick_all(vm);
 	/* Those that wait for a child. */
 	pthread_cond_broadcast(&vm->changed);
-	for (i = 0; i < vm->config.nr_vcpus && !vm->ended; i++)
-		while (!vm->vcpus[i].parked && !vm->ended)
-			stop_wait(vm);
+	__stop_wait_all(vm, false);
 	ended = vm->ended;
 	pthread_mutex_unlock(&vm->lock);
 	return !ended;
+}
+
+void vm_stop_ended(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	__stop_wait_all(vm, true);
+	pthread_mutex_unlock(&vm->lock);
 }
 
 void vm_resume(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->stop = false;
+	pthread_cond_broadcast(&vm->changed);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_restart(struct vm *vm)
+{
+	uint32_t i;
+
+	pthread_mutex_lock(&vm->lock);
+	vm->stop = false;
+	vm->ended = false;
+	for (i = 0; i < vm->config.nr_vcpus; i++)
+		vm->vcpus[i].request = VCPU_WANTS_NOTHING;
 	pthread_cond_broadcast(&vm->changed);
 	pthread_mutex_unlock(&vm->lock);
 }

@@ -3,6 +3,7 @@
 
 #include <kvmfork/guest.h>
 
+#include "device.h"
 #include "fork.h"
 #include "log.h"
 #include "option.h"
@@ -40,7 +41,8 @@ void template_check(struct vm *vm)
 
 bool template_is_wanted(const struct vm *vm)
 {
-	return vm->id == 1 && !vm->template.made && vm->config.nr_clones;
+	return vm->id == 1 && !vm->template.made &&
+	       (vm->config.nr_clones || vm->config.reset_on_exit);
 }
 
 /* False in a child. */
@@ -53,8 +55,10 @@ static bool template_start_clones(struct vm *vm, struct fork_job *job)
 	for (i = 1; i <= vm->config.nr_clones && id > 0; i++) {
 		job->result = i;
 		id = fork_process(vm, job, &report);
-		if (!id)
+		if (!id) {
+			reset_take(vm, job);
 			return false;
+		}
 		vm_log(vm, "template: child %u is vm %lld", i, (long long)id);
 	}
 	if (id < 0) {
@@ -74,18 +78,25 @@ void vm_freeze(struct vm *vm, struct vcpu *caller)
 	if (!vm_stop(vm))
 		return;
 	vm->template.made = true;
-	call_return(caller, 0, caller->call_length);
+	call_return_two(caller, 0, 0, caller->call_length);
 	job.template = fork_freeze(vm, &report);
 	if (job.template < 0) {
-		fork_warn(vm, "--template: freezing the VM", &report);
+		fork_warn(vm, "freezing the VM", &report);
 		vm_end(vm, STATUS_UKRUN_FAILED);
+		return;
+	}
+	device_save_all(vm);
+	if (!vm->config.nr_clones) {
+		reset_take(vm, &job);
+		vcpu_answered(caller);
+		vm_resume(vm);
 		return;
 	}
 	vm->template.first = family_next_id(vm);
 	vm->template.waits = true;
 	if (!template_start_clones(vm, &job)) {
 		vm->template.waits = false;
-		close(job.template);
+		vcpu_start_all(vm);
 		return;
 	}
 	/* Nobody is served any more: all vCPUs stay parked. */

@@ -21,7 +21,7 @@ struct template {
 /* Do the options fit together? Dies when not. */
 void template_check(struct vm *vm);
 
-/* Does KVMFORK_CALL_FREEZE have something to do? */
+/* Does KVMFORK_CALL_FREEZE have something to do? For --reset-on-exit it has, too. */
 bool template_is_wanted(const struct vm *vm);
 
 /*

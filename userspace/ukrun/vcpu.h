@@ -23,6 +23,7 @@ enum vcpu_request {
 	VCPU_WANTS_NOTHING,
 	VCPU_WANTS_FORK,
 	VCPU_WANTS_FREEZE,
+	VCPU_WANTS_RESET,
 };
 
 struct vcpu {
@@ -69,5 +70,7 @@ void call_ud(struct vcpu *vcpu);
 void call_port(struct vcpu *vcpu);
 /* Give the result and step over the instruction. */
 void call_return(struct vcpu *vcpu, int64_t result, unsigned int length);
+/* With a second result, in RSI. */
+void call_return_two(struct vcpu *vcpu, int64_t result, uint64_t second, unsigned int length);
 
 #endif

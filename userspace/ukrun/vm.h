@@ -13,10 +13,12 @@
 #include "io.h"
 #include "loop.h"
 #include "memory.h"
+#include "reset.h"
 #include "template.h"
 #include "tty.h"
 
 struct device;
+struct device_state;
 struct vcpu;
 
 enum fork_on {
@@ -36,7 +38,9 @@ struct config {
 	uint32_t nr_vcpus;
 	uint32_t max_vms;
 	uint32_t nr_clones;	/* --template; 0: not given */
+	uint64_t nr_resets;	/* --reset-on-exit */
 	enum fork_on fork_on;
+	bool reset_on_exit;
 	bool kill_children;
 	bool verbose;
 };
@@ -55,10 +59,12 @@ struct vm {
 	struct memory memory;
 	struct io io;
 	struct device *devices;
+	struct device_state *device_states;
 	struct console console;
 	struct tty tty;
 	struct loop loop;
 	struct template template;
+	struct reset reset;
 
 	struct vcpu *vcpus;	/* config.nr_vcpus of them */
 
@@ -97,6 +103,10 @@ void vm_lock_init(struct vm *vm);
 /* All vCPUs out of KVM_RUN with nothing half done. False: the VM has ended. */
 bool vm_stop(struct vm *vm);
 void vm_resume(struct vm *vm);
+/* The same for a VM that has ended. */
+void vm_stop_ended(struct vm *vm);
+/* What the vCPUs wanted, and the end, has never been. */
+void vm_restart(struct vm *vm);
 
 /*
  * Serve the vCPU that asked for a fork. Returns in the parent and, with
