@@ -81,6 +81,40 @@
  */
 #define KVMFORK_CALL_RESET	7
 
+/*
+ * Name the place of a struct kvmfork_identity. First argument: its address in
+ * guest-physical memory, a multiple of 8, or KVMFORK_IDENTITY_NONE. It is written
+ * now, and in every copy of this VM before that runs: after a fork in the child,
+ * in the children of --template, and after a reset.
+ * Returns 0; -EFAULT (-14): not in RAM, -EINVAL (-22): not a multiple of 8.
+ */
+#define KVMFORK_CALL_IDENTITY	8
+#define KVMFORK_IDENTITY_NONE	0xffffffffffffffffULL
+
+/* "clone-id" in the order of memory. */
+#define KVMFORK_IDENTITY_MAGIC	0x64692d656e6f6c63ULL
+
+#ifndef __ASSEMBLER__
+
+/*
+ * Two VMs with the same memory have the same secrets, the same seeds and the same
+ * next random number. Whoever finds another @generation than last time is a copy
+ * and must mix @random into its generators, and give up what is to be unique,
+ * before it uses either.
+ */
+struct kvmfork_identity {
+	unsigned long long magic;	/* KVMFORK_IDENTITY_MAGIC */
+	/* How many copies lie between this VM and the one that was started. */
+	unsigned long long generation;
+	unsigned long long id;		/* as KVMFORK_CALL_GETID */
+	/* Of the host's CLOCK_BOOTTIME, from the freeze until this was written. */
+	unsigned long long elapsed_ns;
+	/* Of the host's generator; no two VMs get the same, nor one of them twice. */
+	unsigned char random[32];
+};
+
+#endif /* __ASSEMBLER__ */
+
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(__ASSEMBLER__)
 
 /* A bare fork, as KVMFORK_CALL_FORK. */
@@ -185,6 +219,12 @@ static inline long kvmfork_freeze(long *resets)
 static inline long kvmfork_reset(void)
 {
 	return kvmfork_call(KVMFORK_CALL_RESET, 0, 0);
+}
+
+/* @at: guest-physical. */
+static inline long kvmfork_identity(unsigned long at)
+{
+	return kvmfork_call(KVMFORK_CALL_IDENTITY, (long)at, 0);
 }
 
 #endif /* __GNUC__ && __x86_64__ */

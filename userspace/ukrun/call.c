@@ -115,6 +115,9 @@ static void call_execute(struct vcpu *vcpu, const struct kvm_regs *regs, unsigne
 		else
 			call_return_two(vcpu, 0, vm->reset.runs, length);
 		break;
+	case KVMFORK_CALL_IDENTITY:
+		call_return(vcpu, identity_register(vm, regs->rsi), length);
+		break;
 	case KVMFORK_CALL_RESET:
 		if (reset_is_possible(vm))
 			vcpu_ask(vcpu, VCPU_WANTS_RESET, length);

@@ -27,7 +27,7 @@
 
 #define MAPPINGS_MAX	4
 
-int fork_freeze(struct vm *vm, struct fork_report *report)
+int fork_freeze(struct vm *vm, struct fork_job *job, struct fork_report *report)
 {
 	int32_t fds[VCPUS_MAX];
 	struct kvmfork_freeze freeze = {
@@ -37,13 +37,13 @@ int fork_freeze(struct vm *vm, struct fork_report *report)
 		.message_size = sizeof(report->message),
 	};
 	uint32_t i;
-	int fd;
 
 	for (i = 0; i < vm->config.nr_vcpus; i++)
 		fds[i] = vm->vcpus[i].fd;
-	fd = ioctl(vm->attach_fd, KVMFORK_FREEZE, &freeze);
-	report->error = fd < 0 ? errno : 0;
-	return fd;
+	job->frozen = identity_now();
+	job->template = ioctl(vm->attach_fd, KVMFORK_FREEZE, &freeze);
+	report->error = job->template < 0 ? errno : 0;
+	return -report->error;
 }
 
 /* The VM's files, from here on, are those of the new VM. */
@@ -156,6 +156,8 @@ static void fork_child(struct vm *vm, const struct fork_job *job, uint64_t id, p
 	}
 	if (!report.error)
 		report.error = -fork_set_result(job->caller, job->result);
+	if (!report.error)
+		report.error = -identity_renew(vm, job->frozen);
 	if (!report.error) {
 		console_forked(vm);
 		device_forked_all(vm);
@@ -230,15 +232,16 @@ void fork_warn(struct vm *vm, const char *what, const struct fork_report *report
 static int64_t fork_vm(struct vm *vm, struct vcpu *caller)
 {
 	struct fork_report report = { .error = EAGAIN };
-	struct fork_job job = { .template = -1, .caller = caller };
+	struct fork_job job = { .caller = caller };
 	int64_t result = -EAGAIN;
 
 	if (family_has_room(vm)) {
-		job.template = fork_freeze(vm, &report);
-		result = job.template < 0 ? -report.error : fork_process(vm, &job, &report);
+		result = fork_freeze(vm, &job, &report);
+		if (!result) {
+			result = fork_process(vm, &job, &report);
+			close(job.template);
+		}
 	}
-	if (job.template >= 0)
-		close(job.template);
 	/* Of the limit, the guest hears from us and can tell. */
 	if (result == -EAGAIN)
 		vm_log(vm, "fork: %s, --max-vms is %u", strerror(EAGAIN), vm->config.max_vms);

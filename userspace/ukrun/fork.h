@@ -20,13 +20,14 @@ struct fork_job {
 	int template;
 	struct vcpu *caller;	/* whose call returns ... */
 	int64_t result;		/* ... this in the child */
+	uint64_t frozen;	/* identity_now() */
 };
 
 /*
- * All vCPUs are parked, or have not been started. Returns the fd of a template,
- * negative when that failed.
+ * All vCPUs are parked, or have not been started. Makes the template of @job.
+ * 0 or a negative errno.
  */
-int fork_freeze(struct vm *vm, struct fork_report *report);
+int fork_freeze(struct vm *vm, struct fork_job *job, struct fork_report *report);
 
 /*
  * Make a process with a VM of the template. Returns the child's id, 0 in the

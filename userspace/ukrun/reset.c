@@ -42,8 +42,7 @@ void reset_from_start(struct vm *vm)
 	/* With --template it is the children who are reset. */
 	if (!vm->config.reset_on_exit || vm->config.nr_clones)
 		return;
-	job.template = fork_freeze(vm, &report);
-	if (job.template < 0) {
+	if (fork_freeze(vm, &job, &report)) {
 		fork_warn(vm, "--reset-on-exit: freezing the VM", &report);
 		_exit(STATUS_UKRUN_FAILED);
 	}
@@ -65,6 +64,8 @@ void reset_take(struct vm *vm, const struct fork_job *job)
 	reset->template = job->template;
 	reset->caller = job->caller;
 	reset->number = job->result;
+	reset->frozen = job->frozen;
+	reset->identity = vm->identity;
 	reset->first_child = family_next_id(vm);
 }
 
@@ -113,6 +114,13 @@ static bool reset_run(struct vm *vm)
 		return false;
 	}
 	reset->runs++;
+	vm->identity.wanted = reset->identity.wanted;
+	vm->identity.gpa = reset->identity.gpa;
+	report.error = -identity_renew(vm, reset->frozen);
+	if (report.error) {
+		fork_warn(vm, "the identity after a reset", &report);
+		return false;
+	}
 	if (reset->caller) {
 		vcpu_get_regs(reset->caller, &regs);
 		regs.rax = reset->number ?: (int64_t)reset->runs;

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "identity.h"
+
 struct fork_job;
 struct vcpu;
 struct vm;
@@ -18,6 +20,8 @@ struct reset {
 	int template;		/* only when @possible, like the rest */
 	struct vcpu *caller;	/* whose call returns; null: the template is the start */
 	int64_t number;		/* what it returns; 0: @runs */
+	uint64_t frozen;	/* identity_now() then */
+	struct identity identity;	/* the place that the guest had named then */
 	uint64_t runs;		/* how often the VM has been reset */
 	uint64_t exits;		/* ... because it had exited */
 	uint64_t first_child;	/* ids from here on are of the run */

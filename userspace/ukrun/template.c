@@ -79,8 +79,7 @@ void vm_freeze(struct vm *vm, struct vcpu *caller)
 		return;
 	vm->template.made = true;
 	call_return_two(caller, 0, 0, caller->call_length);
-	job.template = fork_freeze(vm, &report);
-	if (job.template < 0) {
+	if (fork_freeze(vm, &job, &report)) {
 		fork_warn(vm, "freezing the VM", &report);
 		vm_end(vm, STATUS_UKRUN_FAILED);
 		return;

@@ -10,6 +10,7 @@
 #include "children.h"
 #include "console.h"
 #include "family.h"
+#include "identity.h"
 #include "io.h"
 #include "loop.h"
 #include "memory.h"
@@ -65,6 +66,7 @@ struct vm {
 	struct loop loop;
 	struct template template;
 	struct reset reset;
+	struct identity identity;
 
 	struct vcpu *vcpus;	/* config.nr_vcpus of them */
 
