@@ -7,6 +7,7 @@
  *	number=N	--template too: what the call returns is 1 to N
  *	fail=K		run K ends with status 9
  *	reset=K		runs before K ask for the reset instead of ending
+ *	spin		the last run never ends
  *	quiet		says nothing of runs
  *	fork		a run but the last leaves a child behind
  *	start		makes no call FREEZE: the start is what is gone back to
@@ -192,4 +193,7 @@ void guest_main(void)
 		end_run((uint64_t)run);
 	else
 		say("last run was %ld", run);
+	if (arg_flag("spin"))
+		for (;;)
+			delay_ms(100);
 }

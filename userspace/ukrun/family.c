@@ -2,7 +2,8 @@
 /*
  * Bytes of the lock file, held with POSIX record locks:
  *
- *	0 to --max-vms - 1	a slot each, one per living VM: the limit
+ *	0 to --max-vms - 1	a slot each, one per living VM: the limit, and
+ *				where in family_shared.vms it is
  *	LOCK_OUTPUT		held while a line is written
  *	LOCK_ID + id		held by VM id, so F_GETLK tells its pid
  */
@@ -24,7 +25,7 @@
 
 static void family_option_max_vms(struct vm *vm, const char *arg)
 {
-	vm->config.max_vms = option_number("--max-vms", arg, 1, 1 << 20);
+	vm->config.max_vms = option_number("--max-vms", arg, 1, MAX_VMS_LIMIT);
 }
 
 static void family_option_kill_children(struct vm *vm, const char *arg)
@@ -69,17 +70,24 @@ static pid_t family_holder(const struct vm *vm, off_t byte)
 	return lock.l_pid;
 }
 
+size_t family_size(uint64_t max_vms)
+{
+	return sizeof(struct family_shared) + max_vms * sizeof(struct family_vm);
+}
+
 void family_create(struct vm *vm)
 {
 	struct family *family = &vm->family;
 
-	family->shared = mmap(NULL, sizeof(*family->shared), PROT_READ | PROT_WRITE,
-			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	size_t size = family_size(vm->config.max_vms);
+
+	family->lock_fd = memfd_create(FAMILY_FILE, MFD_CLOEXEC);
+	if (family->lock_fd < 0 || ftruncate(family->lock_fd, size))
+		die_errno("memory shared with children");
+	family->shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, family->lock_fd, 0);
 	if (family->shared == MAP_FAILED)
 		die_errno("memory shared with children");
-	family->lock_fd = memfd_create("ukrun family", MFD_CLOEXEC);
-	if (family->lock_fd < 0)
-		die_errno("memory shared with children");
+	family->shared->max_vms = vm->config.max_vms;
 	vm->id = family_new_id(vm);
 	if (family_join(vm))
 		die_errno("lock of VM 1");
@@ -110,17 +118,33 @@ uint64_t family_next_id(const struct vm *vm)
 	return vm->family.shared->last_id + 1;
 }
 
+static void family_enrol(struct vm *vm, struct family_vm *self)
+{
+	vm->family.self = self;
+	self->id = 0;
+	self->parent_id = vm->parent_id;
+	self->started = identity_now();
+	self->forks = 0;
+	self->resets = 0;
+	self->id = vm->id;
+}
+
 int family_join(struct vm *vm)
 {
 	uint32_t max = vm->config.max_vms;
-	uint32_t i;
+	uint32_t i, slot = 0;
 
-	for (i = 0; i < max; i++)
-		if (!family_lock(vm, F_SETLK, F_WRLCK, (vm->id - 1 + i) % max))
+	for (i = 0; i < max; i++) {
+		slot = (vm->id - 1 + i) % max;
+		if (!family_lock(vm, F_SETLK, F_WRLCK, slot))
 			break;
+	}
 	if (i == max)
 		return -EAGAIN;
-	return family_lock(vm, F_SETLK, F_WRLCK, LOCK_ID + vm->id) ? -errno : 0;
+	if (family_lock(vm, F_SETLK, F_WRLCK, LOCK_ID + vm->id))
+		return -errno;
+	family_enrol(vm, &vm->family.shared->vms[slot]);
+	return 0;
 }
 
 bool family_is_alive(const struct vm *vm, uint64_t id)

@@ -1,31 +1,53 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * All VMs that come from one ukrun. What they share is one page and the locks
- * on one memory file; a lock belongs to a process and goes with it, however
- * it dies, so who is alive needs no book-keeping.
+ * All VMs that come from one ukrun. What they share is one memory file, its
+ * content and the locks on it; a lock belongs to a process and goes with it,
+ * however it dies, so who is alive needs no book-keeping.
  */
 #ifndef UKRUN_FAMILY_H
 #define UKRUN_FAMILY_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct vm;
 
+/* The greatest --max-vms. */
+#define MAX_VMS_LIMIT	(1 << 20)
+
+/* What `ukrun ps` shows of a VM; left as it was when the VM has gone. */
+struct family_vm {
+	_Atomic uint64_t id;
+	uint64_t parent_id;
+	uint64_t started;	/* CLOCK_BOOTTIME, ns */
+	_Atomic uint64_t forks;
+	_Atomic uint64_t resets;
+};
+
+/* The name of the memory file, and of the layout of struct family_shared. */
+#define FAMILY_FILE	"ukrun family 1"
+
 struct family_shared {
+	uint64_t max_vms;
 	_Atomic uint64_t last_id;
 	/* Whose unfinished line the terminal shows, 0 none. */
 	_Atomic uint64_t open_line;
 	/* There has been a second VM. */
 	_Atomic bool several;
+	struct family_vm vms[];		/* by slot, max_vms of them */
 };
 
 struct family {
 	struct family_shared *shared;
+	struct family_vm *self;
 	int lock_fd;	/* closing any fd of this file drops all locks: never */
 };
+
+/* Bytes of a struct family_shared; where the record behind @max_vms others is. */
+size_t family_size(uint64_t max_vms);
 
 /* For the first VM, which gets id 1. */
 void family_create(struct vm *vm);

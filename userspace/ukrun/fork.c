@@ -50,20 +50,17 @@ int fork_freeze(struct vm *vm, struct fork_job *job, struct fork_report *report)
 static int fork_adopt(struct vm *vm, const struct kvmfork_spawn *spawn,
 		      const struct kvmfork_vcpu *vcpus, const struct kvmfork_mapping *mappings)
 {
-	const struct memory *memory = &vm->memory;
-	uint32_t i, j;
+	struct memory *memory = &vm->memory;
+	uint32_t i;
 
 	vm->vm_fd = spawn->vm_fd;
 	vm->attach_fd = spawn->attach_fd;
-	for (i = 0; i < spawn->nr_mappings; i++) {
-		if (mappings[i].address != mappings[i].parent_address)
+	/* One memory file, though it may be in several pieces. */
+	memory->fd = mappings[0].memory_fd;
+	for (i = 0; i < spawn->nr_mappings; i++)
+		if (mappings[i].address != mappings[i].parent_address ||
+		    mappings[i].memory_fd != memory->fd)
 			return -EFAULT;
-		/* One fd may serve several mappings. */
-		for (j = 0; j < i && mappings[j].memory_fd != mappings[i].memory_fd; j++)
-			;
-		if (j == i)
-			close(mappings[i].memory_fd);
-	}
 	if (madvise(memory->base, memory->size, MADV_DONTFORK))
 		return -errno;
 	for (i = 0; i < spawn->nr_vcpus; i++) {
@@ -112,6 +109,7 @@ static void fork_close_parents(struct vm *vm)
 {
 	uint32_t i;
 
+	close(vm->memory.fd);
 	close(vm->attach_fd);
 	for (i = 0; i < vm->config.nr_vcpus; i++)
 		close(vm->vcpus[i].fd);
@@ -216,6 +214,7 @@ int64_t fork_process(struct vm *vm, const struct fork_job *job, struct fork_repo
 	close(pipe_fds[0]);
 	if (!report->error) {
 		children_add(vm, child, id, pid);
+		vm->family.self->forks++;
 		return id;
 	}
 free_child:

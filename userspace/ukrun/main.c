@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* ukrun: run a kernel image in a KVM VM that can fork. */
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "acpi.h"
@@ -8,6 +9,7 @@
 #include "image.h"
 #include "log.h"
 #include "option.h"
+#include "ps.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -25,6 +27,8 @@ int main(int argc, char **argv)
 	struct image image;
 
 	log_open();
+	if (argc > 1 && !strcmp(argv[1], "ps"))
+		return ps_main(argc - 1, argv + 1);
 	option_parse(&vm, argc, argv);
 	vm_lock_init(&vm);
 	family_create(&vm);

@@ -118,13 +118,11 @@ static void memory_add_slot(struct vm *vm, uint32_t slot, uint64_t gpa, uint64_t
 void memory_create(struct vm *vm)
 {
 	struct memory *memory = &vm->memory;
-	int fd;
 
 	memory->size = vm->config.memory_size;
 	memory->low = memory->size < MEMORY_LOW_MAX ? memory->size : MEMORY_LOW_MAX;
-	fd = memory_open(vm);
-	memory->base = memory_map(vm, fd);
-	close(fd);
+	memory->fd = memory_open(vm);
+	memory->base = memory_map(vm, memory->fd);
 	memory_add_slot(vm, 0, 0, memory->low, memory->base);
 	memory_add_slot(vm, 1, MEMORY_HIGH_START, memory->size - memory->low,
 			memory->base + memory->low);
@@ -133,6 +131,8 @@ void memory_create(struct vm *vm)
 void memory_release(struct vm *vm)
 {
 	munmap(vm->memory.base, vm->memory.size);
+	close(vm->memory.fd);
+	vm->memory.fd = -1;
 }
 
 void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size)

@@ -37,6 +37,7 @@ struct memory_claim {
 
 struct memory {
 	uint8_t *base;
+	int fd;		/* kept for who looks at us from outside */
 	uint64_t size;
 	uint64_t low;	/* bytes below the PCI hole */
 	/* What image and initrd occupy; only until the guest runs. */

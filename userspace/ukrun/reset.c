@@ -114,6 +114,7 @@ static bool reset_run(struct vm *vm)
 		return false;
 	}
 	reset->runs++;
+	vm->family.self->resets++;
 	vm->identity.wanted = reset->identity.wanted;
 	vm->identity.gpa = reset->identity.gpa;
 	report.error = -identity_renew(vm, reset->frozen);

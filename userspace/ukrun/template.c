@@ -11,7 +11,7 @@
 #include "vcpu.h"
 #include "vm.h"
 
-#define CLONES_MAX	((1 << 20) - 1)
+#define CLONES_MAX	(MAX_VMS_LIMIT - 1)
 
 /* What a shell makes of a process that a signal has ended. */
 #define STATUS_SIGNAL	128
