@@ -10,7 +10,9 @@
  *	spin		the last run never ends
  *	quiet		says nothing of runs
  *	fork		a run but the last leaves a child behind
+ *	late		an x from the serial line ends a run before the call
  *	start		makes no call FREEZE: the start is what is gone back to
+ *	bare		a run does nothing but end: to be timed
  *	break		expects a run that there is not
  */
 #include "cpu.h"
@@ -20,6 +22,8 @@
 #define PAGES		32
 #define FAILED		9
 
+#define SERIAL_DATA	0x3f8
+#define SERIAL_STATUS	0x3fd
 #define SERIAL_SCRATCH	0x3ff
 #define SERIAL_IER	0x3f9
 #define RTC_INDEX	0x70
@@ -128,6 +132,15 @@ static void leave_child(void)
 			asm volatile("cli; hlt");
 }
 
+/* Input that has not come yet is not reset: a run reads on where the last has stopped. */
+static void wait_for_input(void)
+{
+	while (!(inb(SERIAL_STATUS) & 1))
+		cpu_pause();
+	if (inb(SERIAL_DATA) == 'x')
+		guest_exit(0);
+}
+
 static void from_start(void)
 {
 	check_eq("memory at the start", starts, 0);
@@ -164,8 +177,12 @@ void guest_main(void)
 		from_start();
 		return;
 	}
+	if (arg_flag("late"))
+		wait_for_input();
 	set_up();
 	result = guest_call(KVMFORK_CALL_FREEZE, 0, 0, &run);
+	if (arg_flag("bare") && (uint64_t)run < runs)
+		guest_exit(0);
 	if (!arg_flag("quiet"))
 		say("run %ld, result %ld, VM %ld", run, result, guest_getid());
 	check(run >= 0 && (uint64_t)run <= runs, "run %ld of %lu", run, runs);

@@ -17,6 +17,7 @@
 
 struct exit_device {
 	struct vm *vm;
+
 	struct_group(state,
 		/* PM1 event: status and enable; no event ever happens. */
 		_Atomic uint8_t pm_enable[2];

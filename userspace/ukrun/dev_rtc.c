@@ -31,6 +31,7 @@
 
 struct rtc {
 	pthread_mutex_t lock;
+
 	struct_group(state,
 		uint8_t index;
 		uint8_t ram[128];

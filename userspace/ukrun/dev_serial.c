@@ -14,6 +14,7 @@
 struct serial {
 	struct vm *vm;
 	pthread_mutex_t lock;
+
 	struct_group(state,
 		uint8_t ier, fcr, lcr, mcr, scr;
 		uint8_t divisor[2];

@@ -116,7 +116,7 @@ static void fork_close_parents(struct vm *vm)
 	close(vm->vm_fd);
 }
 
-/* What was frozen returns zero: another result is written over it. */
+/* Zero leaves what was frozen. */
 static int fork_set_result(struct vcpu *caller, int64_t result)
 {
 	struct kvm_regs regs;

@@ -75,10 +75,17 @@ void vm_freeze(struct vm *vm, struct vcpu *caller)
 	struct fork_job job = { .caller = caller };
 	uint32_t i;
 
+	/* Another vCPU was quicker: this one makes the call anew, which then does nothing. */
+	if (!template_is_wanted(vm)) {
+		vcpu_answered(caller);
+		vm_resume(vm);
+		return;
+	}
 	if (!vm_stop(vm))
 		return;
 	vm->template.made = true;
-	call_return_two(caller, 0, 0, caller->call_length);
+	/* It may have been reset to its start. */
+	call_return_two(caller, vm->reset.runs, vm->reset.runs, caller->call_length);
 	if (fork_freeze(vm, &job, &report)) {
 		fork_warn(vm, "freezing the VM", &report);
 		vm_end(vm, STATUS_UKRUN_FAILED);
