@@ -469,6 +469,11 @@ void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu, struct kvmfork_mce_bank *bank
 	}
 }
 
+void kvmfork_vcpu_cancel_shutdown(struct kvm_vcpu *vcpu)
+{
+	kvm_clear_request(KVM_REQ_TRIPLE_FAULT, vcpu);
+}
+
 bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.apf.msr_en_val);

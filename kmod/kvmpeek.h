@@ -120,6 +120,11 @@ struct kvmfork_mce_bank {
 u64 kvmfork_vcpu_mcg_cap(struct kvm_vcpu *vcpu);
 void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu, struct kvmfork_mce_bank *banks,
 			    u32 nr);
+/*
+ * Forget a triple fault that is about to end the VM. Only with
+ * KVM_CAP_X86_TRIPLE_FAULT_EVENT it is state that could be set.
+ */
+void kvmfork_vcpu_cancel_shutdown(struct kvm_vcpu *vcpu);
 /* The guest has switched async page faults on. */
 bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu);
 /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID is on. */

@@ -26,19 +26,27 @@ static u32 search_file(struct search *search, struct file *file)
 	return i;
 }
 
+/* The slot that begins at @addr, for a message. */
+static u32 slot_at(const struct kvmfork_template *template, unsigned long addr)
+{
+	const struct kvmfork_shape *shape = &template->shape;
+	u32 i;
+
+	for (i = 0; i + 1 < shape->nr_slots; i++)
+		if (shape->slots[i].userspace_addr == addr)
+			break;
+	return shape->slots[i].slot;
+}
+
 /* All of a slot must be one stretch of one memory file, mapped shared. */
 static int search_slot(struct search *search,
-		       const struct kvm_userspace_memory_region *slot,
 		       struct kvmfork_template_mapping *mapping)
 {
-	unsigned long addr = slot->userspace_addr;
-	unsigned long end = addr + slot->memory_size;
+	unsigned long addr = mapping->addr;
+	unsigned long end = addr + mapping->size;
 	struct file *file = NULL;
 
 	mmap_assert_locked(current->mm);
-	mapping->addr = addr;
-	mapping->size = slot->memory_size;
-
 	while (addr < end) {
 		struct vm_area_struct *vma = find_vma(current->mm, addr);
 		u64 offset;
@@ -62,7 +70,7 @@ static int search_slot(struct search *search,
 other:
 	return kvmfork_report(search->report, -EMEDIUMTYPE,
 			      "slot %u: address %#lx is not one stretch of forkable memory",
-			      slot->slot, addr);
+			      slot_at(search->template, mapping->addr), addr);
 }
 
 static int compare_addr(const void *a, const void *b)
@@ -77,9 +85,6 @@ static void merge_mappings(struct kvmfork_template *template)
 {
 	struct kvmfork_template_mapping *last = NULL, *next;
 	u32 i, nr = 0;
-
-	sort(template->mappings, template->nr_mappings,
-	     sizeof(*template->mappings), compare_addr, NULL);
 
 	for (i = 0; i < template->nr_mappings; i++) {
 		next = &template->mappings[i];
@@ -120,11 +125,17 @@ int kvmfork_mappings_find(struct kvmfork_template *template,
 		return -ENOMEM;
 	}
 
+	for (i = 0; i < shape->nr_slots; i++) {
+		template->mappings[i].addr = shape->slots[i].userspace_addr;
+		template->mappings[i].size = shape->slots[i].memory_size;
+	}
+	/* Memories get their numbers in this order. */
+	sort(template->mappings, shape->nr_slots, sizeof(*template->mappings),
+	     compare_addr, NULL);
 	ret = mmap_read_lock_killable(current->mm);
 	if (!ret) {
 		for (i = 0; !ret && i < shape->nr_slots; i++)
-			ret = search_slot(&search, &shape->slots[i],
-					  &template->mappings[i]);
+			ret = search_slot(&search, &template->mappings[i]);
 		mmap_read_unlock(current->mm);
 	}
 

@@ -113,12 +113,16 @@ static long msrs_keep_different(struct kvmfork_target *target,
 	return found < 0 ? found : kept;
 }
 
-static long msrs_write(struct kvmfork_target *target,
-		       const struct kvm_msr_entry *entries, u32 nr)
+/*
+ * Write the MSRs of @entries. KVM stops at the first that it does not let be
+ * set: those come to the front, unless they hold their value already. Returns
+ * how many.
+ */
+static long msrs_write_once(struct kvmfork_target *target,
+			    struct kvm_msr_entry *entries, u32 nr)
 {
 	struct kvm_msrs *msrs;
-	char what[48];
-	u32 next = 0;
+	u32 next = 0, failed = 0;
 	long ret = 0;
 
 	msrs = kzalloc(struct_size(msrs, entries, MSRS_PER_CALL), GFP_KERNEL);
@@ -138,17 +142,50 @@ static long msrs_write(struct kvmfork_target *target,
 			break;
 		}
 		next += min_t(u32, ret, count);
-		/* It stops at the first that it does not let be set. */
-		if (ret < count && !msr_has_value(target, &entries[next++])) {
-			ret = -EOPNOTSUPP;
-			snprintf(what, sizeof(what), "KVM_SET_MSRS, MSR %#x",
-				 entries[next - 1].index);
-			kvmfork_target_report(target, what, ret);
-			break;
-		}
+		if (ret >= count)
+			continue;
+		if (!msr_has_value(target, &entries[next]))
+			swap(entries[failed++], entries[next]);
+		next++;
 	}
 	kfree(msrs);
-	return ret;
+	return ret < 0 ? ret : failed;
+}
+
+/*
+ * Some can only be set when others are, in an order that depends on the values:
+ * as long as it helps, those that failed are tried again.
+ */
+static long msrs_write(struct kvmfork_target *target,
+		       struct kvm_msr_entry *entries, u32 nr)
+{
+	char what[48];
+	u32 before;
+	long ret = nr;
+
+	do {
+		before = ret;
+		ret = msrs_write_once(target, entries, before);
+	} while (ret > 0 && ret < before);
+	if (ret <= 0)
+		return ret;
+	snprintf(what, sizeof(what), "KVM_SET_MSRS, MSR %#x", entries[0].index);
+	return kvmfork_target_report(target, what, -EOPNOTSUPP);
+}
+
+/* A guest can lock this one, and KVM then says nothing and does nothing. */
+static int msrs_check_locks(struct kvmfork_target *target,
+			    const struct kvm_msr_entry *entries, u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++)
+		if (entries[i].index == MSR_VM_CR &&
+		    !msr_has_value(target, &entries[i]))
+			return kvmfork_target_report(target,
+						     "KVM_SET_MSRS, MSR 0xc0010114",
+						     -EOPNOTSUPP);
+	return 0;
 }
 
 static int msrs_load(struct kvmfork_target *target,
@@ -162,8 +199,11 @@ static int msrs_load(struct kvmfork_target *target,
 	if (!entries)
 		return -ENOMEM;
 	ret = msrs_keep_different(target, entries, nr);
-	if (ret > 0)
-		ret = msrs_write(target, entries, ret);
+	if (ret > 0) {
+		nr = ret;
+		ret = msrs_write(target, entries, nr);
+		ret = ret < 0 ? ret : msrs_check_locks(target, entries, nr);
+	}
 	kfree(entries);
 	return min(ret, 0L);
 }
@@ -171,7 +211,7 @@ static int msrs_load(struct kvmfork_target *target,
 /* Switched off, KVM forgets the pages that the guest waits for. */
 int kvmfork_msrs_calm(struct kvmfork_target *target)
 {
-	const struct kvm_msr_entry off = { .index = MSR_KVM_ASYNC_PF_EN };
+	struct kvm_msr_entry off = { .index = MSR_KVM_ASYNC_PF_EN };
 
 	if (!kvmfork_vcpu_has_async_pf(kvmfork_file_to_vcpu(target->file)))
 		return 0;
@@ -245,7 +285,7 @@ static u32 mce_count_banks(u64 mcg_cap)
 static int mce_write_bank(struct kvmfork_target *target, u64 mcg_cap, u32 i,
 			  const struct kvmfork_mce_bank *bank)
 {
-	const struct kvm_msr_entry entries[] = {
+	struct kvm_msr_entry entries[] = {
 		{ .index = MSR_IA32_MCx_CTL(i), .data = bank->ctl },
 		{ .index = MSR_IA32_MCx_STATUS(i), .data = bank->status },
 		{ .index = MSR_IA32_MCx_ADDR(i), .data = bank->addr },

@@ -193,9 +193,10 @@ static int reset_state(struct reset *reset)
 {
 	const struct kvmfork_template *template = reset->template;
 	struct kvmfork_target target = vm_target(reset);
-	int ret = 0;
 	u32 i;
+	int ret;
 
+	ret = kvmfork_devices_calm(&target, &template->shape);
 	for (i = 0; !ret && i < template->nr_vcpus; i++) {
 		struct kvmfork_target vcpu = vcpu_target(reset, i);
 

@@ -82,7 +82,7 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 
 /*
  * Take from a stopped vCPU, before its state is replaced, what no record
- * replaces: being in nested mode, and async page faults on their way.
+ * replaces: events on their way, being in nested mode, async page faults.
  */
 int kvmfork_vcpu_calm(struct kvmfork_target *target, struct file *vm_file);
 /* msrs.c: its part of that. */
@@ -109,6 +109,12 @@ int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
  */
 struct kvmfork_shape;
 int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_state *state);
+/*
+ * Stop the devices that act on their own, before the state of the VM is
+ * replaced: no interrupt of the old PIT reaches the new vCPUs.
+ */
+int kvmfork_devices_calm(struct kvmfork_target *target,
+			 const struct kvmfork_shape *shape);
 int kvmfork_routing_load(struct kvmfork_target *target,
 			 const struct kvm_irq_routing *routing);
 int kvmfork_devices_save(struct kvmfork_target *target,

@@ -231,6 +231,24 @@ int kvmfork_stop_complete_io(struct kvmfork_stopped *stopped)
  */
 #define MAX_EXITS	2048
 
+/* KVM leaves what a vCPU has begun alone while that waits to be started. */
+static int make_runnable(struct kvmfork_stopped *stopped,
+			 struct kvmfork_stopped_vcpu *v)
+{
+	static const struct kvm_mp_state runnable = {
+		.mp_state = KVM_MP_STATE_RUNNABLE,
+	};
+	long ret;
+
+	ret = kvmfork_kvm_set(&stopped->scratch, v->file, KVM_SET_MP_STATE,
+			      &runnable, sizeof(runnable));
+	if (ret < 0)
+		return kvmfork_report(stopped->report, ret,
+				      "vCPU %u: KVM_SET_MP_STATE: error %ld",
+				      kvmfork_vcpu_id(v->vcpu), ret);
+	return 0;
+}
+
 int kvmfork_stop_discard_io(struct kvmfork_stopped *stopped)
 {
 	u32 i;
@@ -241,8 +259,10 @@ int kvmfork_stop_discard_io(struct kvmfork_stopped *stopped)
 		u32 nr;
 		int ret;
 
+		WRITE_ONCE(kvmfork_vcpu_run(v->vcpu)->kvm_dirty_regs, 0);
 		for (nr = 0; has_exit && nr < MAX_EXITS; nr++) {
-			ret = enter_once(stopped, v, &has_exit);
+			ret = nr == 1 ? make_runnable(stopped, v) : 0;
+			ret = ret ?: enter_once(stopped, v, &has_exit);
 			if (ret)
 				return ret;
 		}

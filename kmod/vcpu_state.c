@@ -5,6 +5,7 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
+#include <asm/fpu/types.h>
 
 #include "compat/kvm.h"
 #include "kvmpeek.h"
@@ -53,17 +54,36 @@ static int cpuid_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 	return 0;
 }
 
-static int pv_cpuid_load(struct kvmfork_target *target,
-			 const struct kvmfork_record *record)
+static int pv_cpuid_enforce(struct kvmfork_target *target, bool enforce)
 {
 	struct kvm_enable_cap cap = {
 		.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID,
-		.args[0] = 1,
+		.args[0] = enforce,
 	};
-	long ret = kvmfork_kvm_set(target->scratch, target->file,
-				   KVM_ENABLE_CAP, &cap, sizeof(cap));
+	long ret;
 
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+	ret = kvmfork_kvm_set(target->scratch, target->file, KVM_ENABLE_CAP,
+			      &cap, sizeof(cap));
+	if (ret < 0)
+		return kvmfork_target_report(target,
+					     "KVM_CAP_ENFORCE_PV_FEATURE_CPUID",
+					     ret);
+	return 0;
+}
+
+static int pv_cpuid_load(struct kvmfork_target *target,
+			 const struct kvmfork_record *record)
+{
+	return pv_cpuid_enforce(target, true);
+}
+
+/* After the MSRs, which it may keep from being set. */
+static int pv_cpuid_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
+{
+	if (!kvmfork_vcpu_enforces_pv_cpuid(vcpu))
+		return 0;
+	return kvmfork_state_add(state, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID", 0,
+				 pv_cpuid_load, 0) ? 0 : -ENOMEM;
 }
 
 static int tsc_khz_load(struct kvmfork_target *target,
@@ -253,10 +273,36 @@ static int nested_calm(struct kvmfork_target *target, struct file *vm_file)
 	return 0;
 }
 
+/*
+ * NMI, SMI, INIT and SIPI may be on their way to the vCPU; KVM takes them when
+ * it is asked for the state that they change.
+ */
+static int events_calm(struct kvmfork_target *target)
+{
+	struct kvm_vcpu_events events;
+	struct kvm_mp_state mp_state;
+	long ret;
+
+	ret = kvmfork_kvm_get(target->scratch, target->file,
+			      KVM_GET_VCPU_EVENTS, &events, sizeof(events));
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_GET_VCPU_EVENTS", ret);
+	ret = kvmfork_kvm_get(target->scratch, target->file, KVM_GET_MP_STATE,
+			      &mp_state, sizeof(mp_state));
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_GET_MP_STATE", ret);
+	kvmfork_vcpu_cancel_shutdown(kvmfork_file_to_vcpu(target->file));
+	return 0;
+}
+
 int kvmfork_vcpu_calm(struct kvmfork_target *target, struct file *vm_file)
 {
-	int ret = nested_calm(target, vm_file);
+	struct kvm_vcpu *vcpu = kvmfork_file_to_vcpu(target->file);
+	int ret = events_calm(target);
 
+	if (!ret && kvmfork_vcpu_enforces_pv_cpuid(vcpu))
+		ret = pv_cpuid_enforce(target, false);
+	ret = ret ?: nested_calm(target, vm_file);
 	return ret ?: kvmfork_msrs_calm(target);
 }
 
@@ -276,6 +322,34 @@ static int xcrs_save(struct kvmfork_target *target, struct kvmfork_state *state)
 	return 0;
 }
 
+/*
+ * Registers that XSTATE_BV says are in their initial state: KVM leaves MXCSR as
+ * it was, and shows old contents by KVM_GET_FPU. So they are first set to what
+ * the image has for them, which is that state.
+ */
+static int xsave_load(struct kvmfork_target *target,
+		      const struct kvmfork_record *record)
+{
+	const u64 legacy = XFEATURE_MASK_FPSSE;
+	const struct xregs_state *saved = (const void *)record->data;
+	struct xregs_state *full;
+	long ret = 0;
+
+	if ((saved->header.xfeatures & legacy) != legacy) {
+		full = kmemdup(record->data, record->size, GFP_KERNEL_ACCOUNT);
+		if (!full)
+			return -ENOMEM;
+		full->header.xfeatures |= legacy;
+		ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+				      full, record->size);
+		kfree(full);
+	}
+	if (ret >= 0)
+		ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+				      record->data, record->size);
+	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+}
+
 static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
 		      struct kvmfork_state *state)
 {
@@ -285,6 +359,7 @@ static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
 		.set = KVM_SET_XSAVE,
 	};
 	long size;
+	int ret;
 
 	/* Larger than struct kvm_xsave when the guest may use AMX. */
 	size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
@@ -293,7 +368,10 @@ static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
 	if (size > KVMFORK_SCRATCH_SIZE)
 		return -E2BIG;
 	pair.size = max_t(long, size, sizeof(struct kvm_xsave));
-	return kvmfork_state_save_pair(target, state, &pair);
+	ret = kvmfork_state_save_pair(target, state, &pair);
+	if (!ret && boot_cpu_has(X86_FEATURE_XSAVE))
+		kvmfork_state_last(state)->load = xsave_load;
+	return ret;
 }
 
 #ifdef KVM_REG_GUEST_SSP
@@ -415,18 +493,6 @@ static int guest_debug_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 	return 0;
 }
 
-/* What KVM checks all else against. */
-static int identity_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
-			 struct kvmfork_state *state)
-{
-	int ret = cpuid_save(target, vcpu, state);
-
-	if (ret || !kvmfork_vcpu_enforces_pv_cpuid(vcpu))
-		return ret;
-	return kvmfork_state_add(state, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID", 0,
-				 pv_cpuid_load, 0) ? 0 : -ENOMEM;
-}
-
 int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct file *vm_file, struct kvmfork_state *state)
 {
@@ -446,7 +512,8 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		ret = kvmfork_kvm_get(target->scratch, target->file,
 				      KVM_GET_MP_STATE, &scratch, sizeof(scratch));
 
-	ret = ret ?: identity_save(target, vcpu, state);
+	/* What KVM checks all else against. */
+	ret = ret ?: cpuid_save(target, vcpu, state);
 	/* Before anything is measured in TSC cycles. */
 	ret = ret ?: tsc_khz_save(target, state);
 	ret = ret ?: tsc_offset_save(target, state);
@@ -461,6 +528,7 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 	if (!ret && kvmfork_vcpu_has_lapic(vcpu))
 		ret = kvmfork_state_save_pair(target, state, &lapic);
 	ret = ret ?: kvmfork_msrs_save(target, vcpu, state);
+	ret = ret ?: pv_cpuid_save(vcpu, state);
 	ret = ret ?: ssp_save(target, state);
 	/* Drops pending exceptions, so before the events. */
 	ret = ret ?: kvmfork_state_save_pair(target, state, &regs);

@@ -8,8 +8,9 @@
 
 static int irqchip_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
+	/* The master last: it takes what the slave has pending at that time. */
 	static const u32 chips[] = {
-		KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC,
+		KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_IOAPIC,
 	};
 	unsigned int i;
 
@@ -89,6 +90,24 @@ int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_state *stat
 			  data.realtime - realtime_offset() :
 			  ktime_get_boottime_ns();
 	return 0;
+}
+
+/* Of the modes of a channel, one in which it has no timer. */
+#define PIT_MODE_IDLE	5
+
+int kvmfork_devices_calm(struct kvmfork_target *target,
+			 const struct kvmfork_shape *shape)
+{
+	struct kvm_pit_state2 idle = {
+		.channels[0].mode = PIT_MODE_IDLE,
+	};
+	long ret;
+
+	if (!shape->pit)
+		return 0;
+	ret = kvmfork_kvm_set(target->scratch, target->file, KVM_SET_PIT2, &idle,
+			      sizeof(idle));
+	return ret < 0 ? kvmfork_target_report(target, "KVM_SET_PIT2", ret) : 0;
 }
 
 int kvmfork_routing_load(struct kvmfork_target *target,
