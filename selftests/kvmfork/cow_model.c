@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Random sequences of forks, writes, holes and closings against a plain model
- * of them. KVMFORK_TEST_SEED repeats one.
+ * Random sequences of forks, resets, writes, holes and closings against a plain
+ * model of them. KVMFORK_TEST_SEED repeats one.
  */
 #include <fcntl.h>
 
@@ -26,7 +26,7 @@ FIXTURE(model) {
 	struct model templates[MAX_TEMPLATES];
 	struct vm shape;
 	uint64_t random;
-	unsigned long forks, writes, punches, closings;
+	unsigned long forks, resets, writes, punches, closings;
 };
 
 FIXTURE_VARIANT(model) {
@@ -147,6 +147,17 @@ static void step_spawn(FIXTURE_DATA(model) *self)
 	self->forks++;
 }
 
+static void step_reset(FIXTURE_DATA(model) *self, struct model *vm)
+{
+	struct model *template = pick_one(self, self->templates, MAX_TEMPLATES, true);
+
+	if (!template)
+		return;
+	vm_reset(&vm->vm, template->template_fd);
+	memcpy(vm->pages, template->pages, PAGES);
+	self->resets++;
+}
+
 static void step_write(FIXTURE_DATA(model) *self, struct model *vm)
 {
 	unsigned int page = pick(self, PAGES);
@@ -193,7 +204,7 @@ static void step(FIXTURE_DATA(model) *self)
 	struct model *vm = pick_one(self, self->vms, MAX_VMS, true);
 	struct model *template;
 
-	switch (pick(self, 20)) {
+	switch (pick(self, 22)) {
 	case 0 ... 1:
 		step_fork(self, vm);
 		break;
@@ -217,6 +228,9 @@ static void step(FIXTURE_DATA(model) *self)
 	case 7 ... 8:
 		step_punch(self, vm);
 		break;
+	case 9 ... 10:
+		step_reset(self, vm);
+		break;
 	default:
 		step_write(self, vm);
 	}
@@ -239,8 +253,8 @@ TEST_F(model, random_walk)
 		}
 	}
 	ASSERT_TRUE(all_hold(self));
-	TH_LOG("%lu steps: %lu forks, %lu writes, %lu holes, %lu closings", steps, self->forks,
-	       self->writes, self->punches, self->closings);
+	TH_LOG("%lu steps: %lu forks, %lu resets, %lu writes, %lu holes, %lu closings", steps,
+	       self->forks, self->resets, self->writes, self->punches, self->closings);
 }
 
 TEST_HARNESS_MAIN

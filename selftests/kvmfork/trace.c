@@ -42,7 +42,7 @@ TEST(each_operation)
 	unsigned int vcpus = 0;
 	struct vm vm, child;
 	char line[512];
-	int fields, ret = -1;
+	int fields, fd, ret = -1;
 
 	if (!tracing_write("events/kvmfork/enable", "1"))
 		SKIP(return, "no tracing here: %m");
@@ -50,6 +50,9 @@ TEST(each_operation)
 	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 2);
 	memset(vm_hva(&vm, 0x100000), 1, 3 * PAGE_SIZE);
 	vm_fork(&vm, &child);
+	fd = vm_freeze(&child);
+	memset(vm_hva(&child, 0x200000), 1, 5 * PAGE_SIZE);
+	vm_reset(&child, fd);
 	ASSERT_TRUE(tracing_write("events/kvmfork/enable", "0"));
 
 	tracing_find("kvmfork_freeze:", line, sizeof(line));
@@ -65,6 +68,10 @@ TEST(each_operation)
 	EXPECT_NE(NULL, strstr(line, "vcpus=2 mappings=1 "));
 	tracing_find("kvmfork_fork:", line, sizeof(line));
 	EXPECT_NE(NULL, strstr(line, "ret=0"));
+	tracing_find("kvmfork_reset:", line, sizeof(line));
+	EXPECT_NE(NULL, strstr(line, "vcpus=2 pages=5 "));
+	EXPECT_NE(NULL, strstr(line, "ret=0"));
+	close(fd);
 	vm_close(&child);
 	vm_close(&vm);
 }
