@@ -313,4 +313,43 @@ TEST_F(fork_errors, vcpu_in_run)
 	vm_close(&child);
 }
 
+/*
+ * KVM gives up on a VM whose vCPU cannot enter SMM: there is no memory where its
+ * state shall be saved. Then all calls fail, of KVM's and of ours.
+ */
+static bool kill_vm(struct vm *vm)
+{
+	struct kvm_regs regs;
+
+	if (xioctl(vm->vcpus[0].fd, KVM_SMI, NULL))
+		return false;
+	__vcpu_run(&vm->vcpus[0]);
+	return xioctl(vm->vcpus[0].fd, KVM_GET_REGS, &regs) == -EIO;
+}
+
+TEST_F(fork_errors, dead_vm)
+{
+	struct vm vm;
+	int template;
+
+	vm_create(&vm, VM_IRQCHIP_KERNEL);
+	vm_memory_add(&vm, 0, 16UL << 20, 16 * PAGE_SIZE);
+	vcpu_add(&vm, 0);
+	vm.attach_fd = vm_attach(vm.vm_fd);
+	template = vm_freeze(&vm);
+	if (!kill_vm(&vm))
+		SKIP(goto close, "this kernel does not give up on the VM");
+
+	fork_call_init(&self->call, &vm);
+	EXPECT_EQ(-EIO, fork_call_freeze(&self->call, vm.attach_fd));
+	EXPECT_EQ(-EIO, fork_call_fork(&self->call, vm.attach_fd));
+	EXPECT_EQ(-EIO, __vm_reset(&vm, template, KVMFORK_RESET_STATE));
+	close(vm.attach_fd);
+	EXPECT_EQ(-EIO, __vm_attach(vm.vm_fd, 0));
+	vm.attach_fd = -1;
+close:
+	vm_close(&vm);
+	close(template);
+}
+
 TEST_HARNESS_MAIN
