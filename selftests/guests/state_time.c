@@ -5,6 +5,8 @@
 #include "state.h"
 #include "x86.h"
 
+__extension__ typedef unsigned __int128 u128;
+
 static uint64_t tsc_before;
 
 static void tsc_setup(void)
@@ -112,7 +114,7 @@ static uint64_t kvmclock(void)
 		else
 			delta >>= -p->tsc_shift;
 		ns = p->system_time +
-		     (uint64_t)((unsigned __int128)delta * p->tsc_to_system_mul >> 32);
+		     (uint64_t)((u128)delta * p->tsc_to_system_mul >> 32);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	} while (version != p->version);
 	return ns;
