@@ -5,8 +5,9 @@
  *
  * Mapping and unmapping it costs as much as ten calls, more with every VM of the
  * process, as each is told. So one mapping per address space stays while it has
- * attached VMs. It is not inherited by fork(). The process can unmap it, which
- * makes a call that is under way fail with -EFAULT and the next map it again.
+ * attached VMs. It is not inherited by fork(). The process can unmap it: a call
+ * that is under way then fails, or believes what else has come to be there, to
+ * the process's own harm; the next maps it again.
  */
 #ifndef KVMFORK_SCRATCH_H
 #define KVMFORK_SCRATCH_H

@@ -167,10 +167,12 @@ TEST_F(scratch, makes_room_for_a_fixed_spawn)
 struct freezer {
 	pthread_t thread;
 	struct vm vm;
-	bool failed;
 };
 
-/* Unmapped in the middle of it, the scratch memory is -EFAULT and no more. */
+/*
+ * With the scratch memory unmapped in the middle of it, and another thread's in
+ * its place, a freeze may do anything to what it makes, and nothing else.
+ */
 static void *freeze_often(void *arg)
 {
 	struct freezer *freezer = arg;
@@ -183,8 +185,6 @@ static void *freeze_often(void *arg)
 		fd = fork_call_freeze(&call, freezer->vm.attach_fd);
 		if (fd >= 0)
 			close(fd);
-		else if (fd != -EFAULT)
-			freezer->failed = true;
 	}
 	return NULL;
 }
@@ -205,7 +205,6 @@ TEST_F(scratch, used_by_threads_at_once)
 	}
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(freezers[i].thread, NULL);
-		EXPECT_FALSE(freezers[i].failed);
 		close(vm_freeze(&freezers[i].vm));
 		vm_close(&freezers[i].vm);
 	}
