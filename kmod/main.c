@@ -24,7 +24,8 @@ static long ioctl_get_info(struct kvmfork_args *to)
 		.api_version = KVMFORK_API_VERSION,
 		.features = KVMFORK_FEATURE_MEMORY | KVMFORK_FEATURE_FORK |
 			    KVMFORK_FEATURE_TEMPLATE | KVMFORK_FEATURE_RESET |
-			    KVMFORK_FEATURE_SPAWN_MANY | KVMFORK_FEATURE_DIFF,
+			    KVMFORK_FEATURE_SPAWN_MANY | KVMFORK_FEATURE_DIFF |
+			    KVMFORK_FEATURE_HUGE,
 		.memory_size_max = KVMFORK_MEMORY_SIZE_MAX,
 	};
 	size_t size = _IOC_SIZE(to->cmd);
@@ -47,11 +48,19 @@ static long ioctl_create_memory(struct kvmfork_args *from)
 	ret = kvmfork_args_get(from, &args, sizeof(args));
 	if (ret)
 		return ret;
-	if (args.flags || !args.size || !PAGE_ALIGNED(args.size))
+	if (args.flags & ~(KVMFORK_MEMORY_HUGE | KVMFORK_MEMORY_HUGE_COPY))
+		return -EINVAL;
+	if ((args.flags & KVMFORK_MEMORY_HUGE_COPY) &&
+	    !(args.flags & KVMFORK_MEMORY_HUGE))
+		return -EINVAL;
+	if (!args.size || !PAGE_ALIGNED(args.size))
 		return -EINVAL;
 	if (args.size > KVMFORK_MEMORY_SIZE_MAX)
 		return -EFBIG;
-	return kvmfork_install_file(kvmfork_mem_create(args.size >> PAGE_SHIFT));
+	if (args.flags && !has_transparent_hugepage())
+		return -EOPNOTSUPP;
+	return kvmfork_install_file(kvmfork_mem_create(args.size >> PAGE_SHIFT,
+						       args.flags));
 }
 
 static long ioctl_attach(struct kvmfork_args *from)

@@ -7,31 +7,33 @@
 #include <linux/slab.h>
 
 #include "mem.h"
+#include "page.h"
 
-/*
- * With the lock held for writing no fault can find @page any more; one that
- * already has it holds the page lock until its entry is in place.
- */
-static void kvmfork_mem_settle(struct kvmfork_mem *mem, struct page *page)
+void kvmfork_mem_settle(struct kvmfork_mem *mem, struct page *page)
 {
 	lockdep_assert_held_write(&mem->lock);
 	folio_wait_locked(page_folio(page));
 }
 
-static void kvmfork_mem_unmap(struct kvmfork_mem *mem, unsigned long first,
-			      unsigned long nr)
+void kvmfork_mem_unmap(struct kvmfork_mem *mem, unsigned long first,
+		       unsigned long nr)
 {
 	unmap_mapping_pages(mem->inode->i_mapping, first, nr, false);
 }
 
-/* Page tables that map @page, which is a page of its own (order 0). */
+/* Page tables that map @page, which is a single page. */
 static int mapcount(struct page *page)
 {
 	return atomic_read(&page->_mapcount) + 1;
 }
 
-/* inode->i_blocks, so that fstat() tells what is allocated. */
-static void kvmfork_mem_account(struct kvmfork_mem *mem)
+/* Pages of huge pages are not looked at closely: one unmapping too many. */
+static bool mapped(struct page *page)
+{
+	return kvmfork_page_is_huge(page) || mapcount(page);
+}
+
+void kvmfork_mem_account(struct kvmfork_mem *mem)
 {
 	inode_set_bytes(mem->inode, (loff_t)mem->tree.nr_pages << PAGE_SHIFT);
 }
@@ -41,6 +43,9 @@ static void kvmfork_mem_account(struct kvmfork_mem *mem)
  * it from the other side and holds a reference (O_DIRECT, vmsplice, io_uring).
  * Writing in place would show him what was written since, so such a page is
  * copied instead. One too many reference costs a copy and nothing else.
+ *
+ * The page tables' references to a huge page cannot be told from others while
+ * it is mapped, so kvmfork_mem_make_huge() unmaps it to count, and marks it.
  */
 bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra)
 {
@@ -50,6 +55,8 @@ bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra)
 		return false;
 	if (slot->dirty)
 		return true;
+	if (kvmfork_page_is_huge(slot->page))
+		return false;
 	count = page_count(slot->page);
 	/* In this order an unmapping in between only makes for a copy. */
 	smp_rmb();
@@ -72,6 +79,9 @@ int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index)
 	struct kvmfork_slot slot;
 	struct page *page, *old, *seen;
 	int ret = 0;
+
+	if (kvmfork_mem_make_huge(mem, index))
+		return 0;
 
 	/* Not under the lock: reclaim may take its time. */
 	page = kvmfork_page_alloc(false);
@@ -98,7 +108,7 @@ int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index)
 	if (ret)
 		goto unlock;
 	page = NULL;
-	if (seen && mapcount(seen))
+	if (seen && mapped(seen))
 		kvmfork_mem_unmap(mem, index, 1);
 	/* Only now may the last other holder write into it. */
 	if (old)
@@ -184,18 +194,27 @@ static void kvmfork_stretch_end(struct kvmfork_stretch *stretch)
 	stretch->nr = 0;
 }
 
-/* The lock is held for writing. */
+/*
+ * Add @nr pages from number @first on, of which @page is one. The lock is held
+ * for writing.
+ */
 static void kvmfork_stretch_add(struct kvmfork_stretch *stretch,
-				unsigned long index, struct page *page)
+				unsigned long first, unsigned long nr,
+				struct page *page)
 {
+	unsigned long end = first + nr;
+
 	kvmfork_mem_settle(stretch->mem, page);
-	if (!mapcount(page))
+	if (!mapped(page))
 		return;
-	if (!stretch->nr || index != stretch->first + stretch->nr) {
+	if (stretch->nr && first <= stretch->first + stretch->nr) {
+		end = max(end, stretch->first + stretch->nr);
+		first = min(first, stretch->first);
+	} else {
 		kvmfork_stretch_end(stretch);
-		stretch->first = index;
 	}
-	stretch->nr++;
+	stretch->first = first;
+	stretch->nr = end - first;
 }
 
 /* A page that somebody writes behind the page tables: see kvmfork_clean_leaf() */
@@ -240,8 +259,16 @@ static int kvmfork_unmap_leaf(void *arg, unsigned long first,
 	unsigned int i;
 
 	clean->nr_dirty += hweight_long(*dirty);
-	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS)
-		kvmfork_stretch_add(&clean->stretch, first + i, pages[i]);
+	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS) {
+		/* All of a huge page: what refers to it then is not mappings. */
+		if (kvmfork_page_is_huge(pages[i]))
+			kvmfork_stretch_add(&clean->stretch,
+					    round_down(first + i, KVMFORK_HUGE_NR),
+					    KVMFORK_HUGE_NR, pages[i]);
+		else
+			kvmfork_stretch_add(&clean->stretch, first + i, 1,
+					    pages[i]);
+	}
 	return 0;
 }
 
@@ -321,6 +348,7 @@ int kvmfork_mem_freeze(struct kvmfork_mem *mem, struct kvmfork_frozen *frozen,
 		goto unlock;
 
 	frozen->nr_pages = mem->nr_pages;
+	frozen->flags = mem->flags;
 	kvmfork_tree_share(&frozen->tree, &mem->tree);
 	ret = kvmfork_replace_held(&clean, &frozen->tree);
 	if (ret)
@@ -352,7 +380,7 @@ static void kvmfork_reset_page(void *arg, unsigned long index,
 
 	reset->nr_pages++;
 	if (seen)
-		kvmfork_stretch_add(&reset->stretch, index, seen);
+		kvmfork_stretch_add(&reset->stretch, index, 1, seen);
 }
 
 unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,

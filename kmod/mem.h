@@ -25,6 +25,7 @@
 #define KVMFORK_MEM_H
 
 #include <linux/fs.h>
+#include <linux/kvmfork.h>
 #include <linux/rwsem.h>
 
 #include "tree.h"
@@ -35,7 +36,9 @@ struct kvmfork_mem {
 	struct page *zero;		/* lock; mapped read-only for holes */
 	struct inode *inode;
 	unsigned long nr_pages;		/* size, constant */
+	u64 flags;			/* KVMFORK_MEMORY_*, constant */
 	atomic64_t nr_freezes;
+	atomic64_t nr_huge_missed;	/* blocks that found no huge page */
 };
 
 /*
@@ -45,13 +48,14 @@ struct kvmfork_mem {
 struct kvmfork_frozen {
 	struct kvmfork_tree tree;
 	unsigned long nr_pages;
+	u64 flags;			/* of the memory */
 };
 
 /*
  * Open a new memory file, empty or with what @frozen holds. It belongs to the
  * caller, who is charged for what the file comes to hold. ERR_PTR on failure.
  */
-struct file *kvmfork_mem_create(unsigned long nr_pages);
+struct file *kvmfork_mem_create(unsigned long nr_pages, u64 flags);
 struct file *kvmfork_mem_spawn(const struct kvmfork_frozen *frozen);
 
 /* The memory behind @file, NULL when it is another kind of file. */
@@ -74,13 +78,14 @@ void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen);
 unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,
 				const struct kvmfork_frozen *frozen);
 
-/* For mem_file.c and mem_diff.c. */
+/* For the other mem_*.c. */
 
 /*
  * May the page that a look-up found be written in place? @extra is how many
  * references to it the caller knows of besides the tree's and the page
  * tables'. So that no mapping is added meanwhile, the caller holds the lock for
  * reading and the page lock, or the lock for writing, with the page settled.
+ * Of a huge page only what is dirty may be.
  */
 bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra);
 
@@ -102,6 +107,38 @@ int kvmfork_mem_punch(struct kvmfork_mem *mem, unsigned long first,
 
 /* The memory's own page of zeroes, for mapping holes. lock held; may be NULL. */
 struct page *kvmfork_mem_zero_page(struct kvmfork_mem *mem);
+
+/*
+ * With the lock held for writing no fault can find @page any more; one that
+ * already has it holds the page lock until its entry is in place: wait for it.
+ */
+void kvmfork_mem_settle(struct kvmfork_mem *mem, struct page *page);
+
+/* Remove all mappings of @nr pages from number @first on. */
+void kvmfork_mem_unmap(struct kvmfork_mem *mem, unsigned long first,
+		       unsigned long nr);
+
+/* inode->i_blocks, so that fstat() tells what is allocated. */
+void kvmfork_mem_account(struct kvmfork_mem *mem);
+
+/*
+ * mem_huge.c: make the block around @index writable as a whole: an empty one by a
+ * huge page of zeroes, one that became ours alone as it is, and a shared one
+ * by a copy if the memory wants that. False: there is nothing to be done for
+ * the block, or no huge page to be had; take a single page. True: look again.
+ */
+bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index);
+
+/*
+ * A fault is about to map @page, of a huge page, locked, which the kernel does
+ * for all of the huge page where it can: see that it does so only if the block
+ * holds all of it. The lock is held. -ENOMEM.
+ */
+int kvmfork_mem_map_huge(struct kvmfork_mem *mem, struct vm_fault *vmf,
+			 struct page *page);
+
+/* How many blocks are of one huge page each. Takes the lock. */
+unsigned long kvmfork_mem_count_huge(struct kvmfork_mem *mem);
 
 /* mem_diff.c: KVMFORK_DIFF. */
 long kvmfork_mem_ioctl(struct file *file, unsigned int cmd, unsigned long arg);

@@ -13,6 +13,7 @@
 
 #include "fs.h"
 #include "mem.h"
+#include "page.h"
 
 static vm_fault_t kvmfork_mem_fault_error(int err)
 {
@@ -20,12 +21,15 @@ static vm_fault_t kvmfork_mem_fault_error(int err)
 }
 
 /* Give a locked page to the kernel, which unlocks it. */
-static vm_fault_t kvmfork_mem_hand_out(struct vm_fault *vmf, struct page *page)
+static vm_fault_t kvmfork_mem_hand_out(struct kvmfork_mem *mem,
+				       struct vm_fault *vmf, struct page *page)
 {
 	vm_fault_t ret;
 
 	if (PageHWPoison(page))		/* the kernel takes it for the page cache's */
 		ret = VM_FAULT_HWPOISON;
+	else if (kvmfork_page_is_huge(page) && kvmfork_mem_map_huge(mem, vmf, page))
+		ret = VM_FAULT_OOM;
 	else if (!try_get_page(page))	/* mapped some billion times */
 		ret = VM_FAULT_SIGBUS;
 	else
@@ -36,6 +40,17 @@ static vm_fault_t kvmfork_mem_hand_out(struct vm_fault *vmf, struct page *page)
 	else
 		unlock_page(page);
 	return ret;
+}
+
+static void kvmfork_mem_fill_hole(struct kvmfork_mem *mem, unsigned long index)
+{
+	bool hole;
+
+	down_read(&mem->lock);
+	hole = !kvmfork_tree_lookup(&mem->tree, index).page;
+	up_read(&mem->lock);
+	if (hole)
+		kvmfork_mem_make_huge(mem, index);
 }
 
 /* Hand out the page of a fault, locked until the entry is in place. */
@@ -50,6 +65,9 @@ static vm_fault_t kvmfork_mem_fault(struct vm_fault *vmf)
 
 	if (vmf->pgoff >= mem->nr_pages)
 		return VM_FAULT_SIGBUS;
+	/* A page of zeroes mapped by itself would keep a huge page out. */
+	if (!write && (mem->flags & KVMFORK_MEMORY_HUGE))
+		kvmfork_mem_fill_hole(mem, vmf->pgoff);
 
 	for (;;) {
 		down_read(&mem->lock);
@@ -65,7 +83,7 @@ static vm_fault_t kvmfork_mem_fault(struct vm_fault *vmf)
 	page = slot.page ?: kvmfork_mem_zero_page(mem);
 	if (page && !write)
 		lock_page(page);
-	ret = page ? kvmfork_mem_hand_out(vmf, page) : VM_FAULT_OOM;
+	ret = page ? kvmfork_mem_hand_out(mem, vmf, page) : VM_FAULT_OOM;
 	up_read(&mem->lock);
 	return ret;
 }
@@ -79,22 +97,30 @@ static vm_fault_t kvmfork_mem_mkwrite(struct vm_fault *vmf)
 {
 	struct kvmfork_mem *mem = vmf->vma->vm_file->private_data;
 	struct kvmfork_slot slot;
-	int ret;
+	vm_fault_t ret;
+	int err;
 
 	down_read(&mem->lock);
 	slot = kvmfork_tree_lookup(&mem->tree, vmf->pgoff);
 	if (slot.page == vmf->page && kvmfork_mem_lock_writable(&slot, 1)) {
 		kvmfork_tree_mark_dirty(&mem->tree, vmf->pgoff);
+		ret = VM_FAULT_LOCKED;
+		/* About to be mapped: it was unlocked since kvmfork_mem_fault(). */
+		if (!vmf->pte && kvmfork_page_is_huge(slot.page) &&
+		    kvmfork_mem_map_huge(mem, vmf, slot.page)) {
+			unlock_page(slot.page);
+			ret = VM_FAULT_OOM;
+		}
 		up_read(&mem->lock);
-		return VM_FAULT_LOCKED;
+		return ret;
 	}
 	up_read(&mem->lock);
 
 	/* Unless it has been replaced, and so unmapped, in the meantime. */
 	if (slot.page && slot.page != vmf->page)
 		return VM_FAULT_NOPAGE;
-	ret = kvmfork_mem_make_private(mem, vmf->pgoff);
-	return ret ? kvmfork_mem_fault_error(ret) : VM_FAULT_NOPAGE;
+	err = kvmfork_mem_make_private(mem, vmf->pgoff);
+	return err ? kvmfork_mem_fault_error(err) : VM_FAULT_NOPAGE;
 }
 
 static const struct vm_operations_struct kvmfork_mem_vm_ops = {
@@ -332,17 +358,22 @@ static long kvmfork_mem_fallocate(struct file *file, int mode, loff_t offset,
 static void kvmfork_mem_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct kvmfork_mem *mem = file->private_data;
-	unsigned long total, private;
+	unsigned long total, private, huge;
 
 	down_read(&mem->lock);
 	total = mem->tree.nr_pages;
 	private = kvmfork_tree_count_private(&mem->tree);
 	up_read(&mem->lock);
+	huge = kvmfork_mem_count_huge(mem);
 
 	seq_printf(m, "kvmfork-size:\t%lu kB\n", mem->nr_pages << (PAGE_SHIFT - 10));
 	seq_printf(m, "kvmfork-private:\t%lu kB\n", private << (PAGE_SHIFT - 10));
 	seq_printf(m, "kvmfork-shared:\t%lu kB\n",
 		   (total - private) << (PAGE_SHIFT - 10));
+	seq_printf(m, "kvmfork-huge:\t%lu kB\n",
+		   huge << (KVMFORK_HUGE_ORDER + PAGE_SHIFT - 10));
+	seq_printf(m, "kvmfork-huge-missed:\t%lld\n",
+		   atomic64_read(&mem->nr_huge_missed));
 	seq_printf(m, "kvmfork-freezes:\t%lld\n", atomic64_read(&mem->nr_freezes));
 }
 
@@ -366,13 +397,14 @@ const struct file_operations kvmfork_mem_fops = {
 	.fallocate	= kvmfork_mem_fallocate,
 	.fsync		= noop_fsync,
 	.mmap		= kvmfork_mem_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,	/* aligned for huge pages */
 	.unlocked_ioctl	= kvmfork_mem_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.show_fdinfo	= kvmfork_mem_show_fdinfo,
 	.release	= kvmfork_mem_release,
 };
 
-static struct file *kvmfork_mem_open(unsigned long nr_pages,
+static struct file *kvmfork_mem_open(unsigned long nr_pages, u64 flags,
 				     const struct kvmfork_frozen *frozen)
 {
 	struct kvmfork_mem *mem = kzalloc(sizeof(*mem), GFP_KERNEL_ACCOUNT);
@@ -382,6 +414,7 @@ static struct file *kvmfork_mem_open(unsigned long nr_pages,
 		return ERR_PTR(-ENOMEM);
 	init_rwsem(&mem->lock);
 	mem->nr_pages = nr_pages;
+	mem->flags = flags;
 	kvmfork_tree_init(&mem->tree, nr_pages);
 
 	file = kvmfork_fs_open("[kvmfork-memory]", &kvmfork_mem_fops,
@@ -399,14 +432,14 @@ static struct file *kvmfork_mem_open(unsigned long nr_pages,
 	return file;
 }
 
-struct file *kvmfork_mem_create(unsigned long nr_pages)
+struct file *kvmfork_mem_create(unsigned long nr_pages, u64 flags)
 {
-	return kvmfork_mem_open(nr_pages, NULL);
+	return kvmfork_mem_open(nr_pages, flags, NULL);
 }
 
 struct file *kvmfork_mem_spawn(const struct kvmfork_frozen *frozen)
 {
-	return kvmfork_mem_open(frozen->nr_pages, frozen);
+	return kvmfork_mem_open(frozen->nr_pages, frozen->flags, frozen);
 }
 
 struct kvmfork_mem *kvmfork_mem_from_file(struct file *file)

@@ -102,12 +102,14 @@ static int pair_memories(struct reset *reset)
 		u32 theirs = find_memory(template, &template->shape.slots[i],
 					 &there);
 		struct file *file = reset->files[mine];
+		const struct kvmfork_mem *mem = kvmfork_mem_from_file(file);
 
 		if (here != there ||
 		    (reset->memories[theirs] && reset->memories[theirs] != file) ||
-		    kvmfork_mem_from_file(file)->nr_pages !=
-		    template->memories[theirs].nr_pages)
+		    mem->nr_pages != template->memories[theirs].nr_pages)
 			return report_mismatch(reset, "memory behind slots");
+		if (mem->flags != template->memories[theirs].flags)
+			return report_mismatch(reset, "flags of memory");
 		reset->memories[theirs] = file;
 	}
 	return 0;

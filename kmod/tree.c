@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The page tree. See tree.h for the idea and the locking. */
 #include <linux/bitops.h>
-#include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
+#include "page.h"
 #include "tree.h"
 
 struct kvmfork_node {
@@ -16,6 +17,7 @@ struct kvmfork_node {
 };
 
 static_assert(KVMFORK_NODE_SLOTS == BITS_PER_LONG);
+static_assert(KVMFORK_HUGE_NR % KVMFORK_NODE_SLOTS == 0);
 
 static struct kmem_cache *node_cache;
 
@@ -28,48 +30,6 @@ int kvmfork_tree_module_init(void)
 void kvmfork_tree_module_exit(void)
 {
 	kmem_cache_destroy(node_cache);
-}
-
-/*
- * The share count of a page. page_count() cannot serve: page tables and
- * whoever else looks at the page count there too.
- */
-static atomic_long_t *page_shares(struct page *page)
-{
-	return (atomic_long_t *)&page->private;
-}
-
-struct page *kvmfork_page_alloc(bool zero)
-{
-	gfp_t gfp = GFP_HIGHUSER | __GFP_ACCOUNT | (zero ? __GFP_ZERO : 0);
-	struct page *page = alloc_page(gfp);
-
-	if (page)
-		atomic_long_set(page_shares(page), 1);
-	return page;
-}
-
-static void page_share(struct page *page)
-{
-	atomic_long_inc(page_shares(page));
-}
-
-/*
- * The release pairs with the acquire in page_is_private(): who reuses the page
- * writes after the others have read.
- */
-void kvmfork_page_unshare(struct page *page)
-{
-	if (!atomic_long_dec_return_release(page_shares(page))) {
-		smp_acquire__after_ctrl_dep();
-		set_page_private(page, 0);
-		put_page(page);
-	}
-}
-
-static bool page_is_private(struct page *page)
-{
-	return atomic_long_read_acquire(page_shares(page)) == 1;
 }
 
 /*
@@ -143,7 +103,7 @@ static struct kvmfork_node *node_copy(const struct kvmfork_node *node,
 		if (level)
 			refcount_inc(&((struct kvmfork_node *)slot)->refs);
 		else
-			page_share(slot);
+			kvmfork_page_share(slot);
 	}
 	return copy;
 }
@@ -191,7 +151,7 @@ struct kvmfork_slot kvmfork_tree_lookup(const struct kvmfork_tree *tree,
 		node = node->slots[i];
 	}
 	if (found.page)
-		found.private = found.private && page_is_private(found.page);
+		found.private = found.private && kvmfork_page_is_private(found.page);
 	return found;
 }
 
@@ -213,26 +173,67 @@ static struct kvmfork_node *node_make_private(void **slot, unsigned int level)
 	return mine;
 }
 
-int kvmfork_tree_store(struct kvmfork_tree *tree, unsigned long index,
-		       struct page *page, struct page **old)
+/*
+ * The leaf for @index, made private with all nodes on its way. NULL: out of
+ * memory; nodes made so far hold what their originals held.
+ */
+static struct kvmfork_node *leaf_make_private(struct kvmfork_tree *tree,
+					      unsigned long index)
 {
 	void **slot = (void **)&tree->root;
+	struct kvmfork_node *node = NULL;
 	unsigned int level = tree->height;
 
 	while (level--) {
-		struct kvmfork_node *node = node_make_private(slot, level);
-
-		/* Nodes made so far hold what their originals held. */
+		node = node_make_private(slot, level);
 		if (!node)
-			return -ENOMEM;
+			return NULL;
 		slot = &node->slots[slot_of(index, level)];
-		if (!level)
-			clear_bit(slot_of(index, 0), &node->dirty);
 	}
+	return node;
+}
 
-	*old = *slot;
-	*slot = page;
-	tree->nr_pages += !!page - !!*old;
+/* Put @page into a private leaf, not dirty. What was there comes back. */
+static struct page *leaf_exchange(struct kvmfork_tree *tree,
+				  struct kvmfork_node *leaf,
+				  unsigned long index, struct page *page)
+{
+	unsigned int i = slot_of(index, 0);
+	struct page *old = leaf->slots[i];
+
+	clear_bit(i, &leaf->dirty);
+	leaf->slots[i] = page;
+	tree->nr_pages += !!page - !!old;
+	return old;
+}
+
+int kvmfork_tree_store(struct kvmfork_tree *tree, unsigned long index,
+		       struct page *page, struct page **old)
+{
+	struct kvmfork_node *leaf = leaf_make_private(tree, index);
+
+	if (!leaf)
+		return -ENOMEM;
+	*old = leaf_exchange(tree, leaf, index, page);
+	return 0;
+}
+
+int kvmfork_tree_exchange_block(struct kvmfork_tree *tree, unsigned long first,
+				struct page **pages)
+{
+	struct kvmfork_node *leaf;
+	unsigned long i, j;
+
+	for (i = 0; i < KVMFORK_HUGE_NR; i += KVMFORK_NODE_SLOTS)
+		if (!leaf_make_private(tree, first + i))
+			return -ENOMEM;
+
+	for (i = 0; i < KVMFORK_HUGE_NR; i += KVMFORK_NODE_SLOTS) {
+		leaf = leaf_make_private(tree, first + i);
+		for (j = i; j < i + KVMFORK_NODE_SLOTS; j++)
+			pages[j] = leaf_exchange(tree, leaf, first + j,
+						 pages[j]);
+	}
 	return 0;
 }
 
@@ -247,6 +248,99 @@ void kvmfork_tree_mark_dirty(struct kvmfork_tree *tree, unsigned long index)
 		if (!test_bit(i, &node->dirty))
 			set_bit(i, &node->dirty);
 		node = node->slots[i];
+	}
+}
+
+/* The leaf of @index, and whether it is private. NULL: none. */
+static struct kvmfork_node *find_leaf(const struct kvmfork_tree *tree,
+				      unsigned long index, bool *private)
+{
+	struct kvmfork_node *node = tree->root;
+	unsigned int level = tree->height - 1;
+
+	*private = node && node_is_private(node);
+	for (; node && level; level--) {
+		node = node->slots[slot_of(index, level)];
+		*private = *private && node && node_is_private(node);
+	}
+	return node;
+}
+
+/* Are these all pages of a leaf, from the huge page's page @page on? */
+static bool leaf_in_order(const struct kvmfork_node *leaf, struct page *page)
+{
+	unsigned int i;
+
+	for (i = 0; i < KVMFORK_NODE_SLOTS; i++)
+		if (leaf->slots[i] != page + i)
+			return false;
+	return true;
+}
+
+static bool leaf_is_empty(const struct kvmfork_node *leaf)
+{
+	return !memchr_inv(leaf->slots, 0, sizeof(leaf->slots));
+}
+
+enum kvmfork_block kvmfork_tree_block(const struct kvmfork_tree *tree,
+				      unsigned long index)
+{
+	unsigned long first = round_down(index, KVMFORK_HUGE_NR);
+	unsigned int empty = 0, clean = 0, dirty = 0;
+	struct page *head = NULL;
+	unsigned long i;
+	bool private;
+
+	for (i = 0; i < KVMFORK_HUGE_NR; i += KVMFORK_NODE_SLOTS) {
+		struct kvmfork_node *leaf = find_leaf(tree, first + i, &private);
+
+		if (!leaf || leaf_is_empty(leaf)) {
+			empty++;
+			continue;
+		}
+		if (!i)
+			head = leaf->slots[0];
+		if (!head || !kvmfork_page_is_huge(head) ||
+		    !leaf_in_order(leaf, head + i))
+			return KVMFORK_BLOCK_MIXED;
+		clean += !leaf->dirty;
+		dirty += !~leaf->dirty;
+	}
+	if (empty == KVMFORK_HUGE_NR / KVMFORK_NODE_SLOTS)
+		return KVMFORK_BLOCK_EMPTY;
+	if (clean == KVMFORK_HUGE_NR / KVMFORK_NODE_SLOTS)
+		return KVMFORK_BLOCK_CLEAN;
+	if (dirty == KVMFORK_HUGE_NR / KVMFORK_NODE_SLOTS)
+		return KVMFORK_BLOCK_DIRTY;
+	return KVMFORK_BLOCK_MIXED;
+}
+
+void kvmfork_tree_mark_huge_dirty(struct kvmfork_tree *tree,
+				  unsigned long index)
+{
+	unsigned long first = round_down(index, KVMFORK_HUGE_NR);
+	unsigned long i, j;
+	bool private;
+
+	for (i = 0; i < KVMFORK_HUGE_NR; i += KVMFORK_NODE_SLOTS) {
+		struct kvmfork_node *leaf = find_leaf(tree, first + i, &private);
+		bool any = false;
+
+		if (!private)
+			continue;
+		for (j = 0; j < KVMFORK_NODE_SLOTS; j++) {
+			struct page *page = leaf->slots[j];
+
+			if (!page || !kvmfork_page_is_huge(page) ||
+			    !kvmfork_page_is_private(page))
+				continue;
+			__set_bit(j, &leaf->dirty);
+			any = true;
+		}
+		/* The way to the leaf. */
+		if (any)
+			kvmfork_tree_mark_dirty(tree, first + i +
+						__ffs(leaf->dirty));
 	}
 }
 
@@ -295,7 +389,7 @@ static unsigned long node_count_private(const struct kvmfork_node *node,
 		if (level)
 			count += node_count_private(node->slots[i], level - 1);
 		else
-			count += page_is_private(node->slots[i]);
+			count += kvmfork_page_is_private(node->slots[i]);
 	}
 	cond_resched();
 	return count;

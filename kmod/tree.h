@@ -8,9 +8,9 @@
  * for any size of memory and any number of earlier shares, a look-up costs the
  * height of the tree, and what the last user leaves is freed at once.
  *
- * Pages are counted by the leaf slots that hold them (page->private). A page
- * is private to a tree when no node on its way is shared and one slot holds
- * it: nobody else can reach it.
+ * Pages are counted by the leaf slots that hold them (page.h). A page is
+ * private to a tree when no node on its way is shared and one slot holds it:
+ * nobody else can reach it.
  *
  * Each node has a bitmap of the slots below which pages are dirty: possibly
  * written through a page table or about to be. Only private pages are dirty.
@@ -71,6 +71,32 @@ int kvmfork_tree_store(struct kvmfork_tree *tree, unsigned long index,
 /* Mark a page that kvmfork_tree_lookup() reports as private. */
 void kvmfork_tree_mark_dirty(struct kvmfork_tree *tree, unsigned long index);
 
+/*
+ * What a block of KVMFORK_HUGE_NR page numbers holds: may it be mapped as one
+ * huge page?
+ */
+enum kvmfork_block {
+	KVMFORK_BLOCK_EMPTY,	/* no pages */
+	KVMFORK_BLOCK_CLEAN,	/* all pages of one huge page, none dirty */
+	KVMFORK_BLOCK_DIRTY,	/* the same, all dirty */
+	KVMFORK_BLOCK_MIXED,	/* anything else */
+};
+
+/* The block around @index, which lies within the tree's size. */
+enum kvmfork_block kvmfork_tree_block(const struct kvmfork_tree *tree,
+				      unsigned long index);
+
+/*
+ * Put @pages[KVMFORK_HUGE_NR] at the block that starts at @first, with their
+ * shares. What was there comes back in @pages. -ENOMEM: nothing has changed.
+ */
+int kvmfork_tree_exchange_block(struct kvmfork_tree *tree, unsigned long first,
+				struct page **pages);
+
+/* Mark all private pages of huge pages in the block around @index. */
+void kvmfork_tree_mark_huge_dirty(struct kvmfork_tree *tree,
+				  unsigned long index);
+
 /* The first page at or after @index; false when there is none. */
 bool kvmfork_tree_next(const struct kvmfork_tree *tree, unsigned long *index,
 		       struct page **page);
@@ -105,9 +131,5 @@ typedef void (*kvmfork_diff_fn)(void *arg, unsigned long index,
 void kvmfork_tree_diff(const struct kvmfork_tree *one,
 		       const struct kvmfork_tree *other, unsigned long first,
 		       unsigned long last, kvmfork_diff_fn fn, void *arg);
-
-/* A new page with one share, charged to the caller; not zeroed unless asked. */
-struct page *kvmfork_page_alloc(bool zero);
-void kvmfork_page_unshare(struct page *page);
 
 #endif

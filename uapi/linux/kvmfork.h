@@ -36,6 +36,7 @@
 #define KVMFORK_FEATURE_RESET		(1ULL << 4)
 #define KVMFORK_FEATURE_SPAWN_MANY	(1ULL << 5)
 #define KVMFORK_FEATURE_DIFF		(1ULL << 6)
+#define KVMFORK_FEATURE_HUGE		(1ULL << 9)
 
 /* The largest memory file, in bytes. */
 #define KVMFORK_MEMORY_SIZE_MAX		(1ULL << 44)
@@ -54,11 +55,17 @@ struct kvmfork_info {
 	__u64 memory_size_max;
 };
 
+/* Bits of kvmfork_create_memory.flags. */
+/* Of 2 MiB pages, where they are to be had. Shared whole, copied by 4 KiB. */
+#define KVMFORK_MEMORY_HUGE		(1ULL << 0)
+/* Copied whole, too. Only with KVMFORK_MEMORY_HUGE. */
+#define KVMFORK_MEMORY_HUGE_COPY	(1ULL << 1)
+
 /**
  * struct kvmfork_create_memory - make a memory file
  * @size: bytes, a multiple of 4096, 1 page to KVMFORK_MEMORY_SIZE_MAX; fixed
  *	for the life of the file
- * @flags: zero
+ * @flags: KVMFORK_MEMORY_* bits; memory of children has those of the parent's
  */
 struct kvmfork_create_memory {
 	__u64 size;
