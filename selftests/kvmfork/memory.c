@@ -66,7 +66,8 @@ TEST(create_errors)
 		EXPECT_EQ(cases[i].ret, __memory_create(cases[i].size, cases[i].flags))
 			TH_LOG("size 0x%llx", (unsigned long long)cases[i].size);
 	}
-	for (unsigned int bit = 0; bit < 64; bit++) {
+	/* KVMFORK_MEMORY_HUGE; its _COPY is nothing by itself. */
+	for (unsigned int bit = 1; bit < 64; bit++) {
 		EXPECT_EQ(-EINVAL, __memory_create(PAGE_SIZE, 1ULL << bit))
 			TH_LOG("flag bit %u", bit);
 	}

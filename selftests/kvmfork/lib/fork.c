@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -24,9 +25,22 @@ int __memory_create(uint64_t size, uint64_t flags)
 	return xioctl(kvmfork_device(), KVMFORK_CREATE_MEMORY, &args);
 }
 
+/* KVMFORK_TEST_MEMORY: huge, huge-copy; which pages the tests' memory is of. */
+static uint64_t memory_flags(void)
+{
+	const char *name = getenv("KVMFORK_TEST_MEMORY");
+
+	if (!name)
+		return 0;
+	if (!strcmp(name, "huge"))
+		return KVMFORK_MEMORY_HUGE;
+	TEST_REQUIRE(!strcmp(name, "huge-copy"), "KVMFORK_TEST_MEMORY=%s is not known", name);
+	return KVMFORK_MEMORY_HUGE | KVMFORK_MEMORY_HUGE_COPY;
+}
+
 int memory_create(uint64_t size)
 {
-	int fd = __memory_create(size, 0);
+	int fd = __memory_create(size, memory_flags());
 
 	TEST_REQUIRE(fd >= 0, "KVMFORK_CREATE_MEMORY of 0x%lx: %m", (unsigned long)size);
 	return fd;
