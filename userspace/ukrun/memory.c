@@ -49,9 +49,31 @@ DECLARE_OPTION(m, {
 	.handle = memory_option_size,
 });
 
+static void memory_option_huge_pages(struct vm *vm, const char *arg)
+{
+	if (!strcmp(arg, "off"))
+		vm->config.memory_flags = 0;
+	else if (!strcmp(arg, "share"))
+		vm->config.memory_flags = KVMFORK_MEMORY_HUGE;
+	else if (!strcmp(arg, "copy"))
+		vm->config.memory_flags = KVMFORK_MEMORY_HUGE | KVMFORK_MEMORY_HUGE_COPY;
+	else
+		die("--huge-pages %s: choose off, share or copy", arg);
+}
+
+DECLARE_OPTION(huge_pages, {
+	.name = "huge-pages",
+	.arg = "HOW",
+	.help = "memory of 2 MiB pages: share (a write after a fork copies 4 KiB), copy (copies 2 MiB), off (off)",
+	.handle = memory_option_huge_pages,
+});
+
 static int memory_open(struct vm *vm)
 {
-	struct kvmfork_create_memory create = { .size = vm->memory.size };
+	struct kvmfork_create_memory create = {
+		.size = vm->memory.size,
+		.flags = vm->config.memory_flags,
+	};
 	int device, fd;
 
 	if (vm->config.fork_on == FORK_ON_OFF) {
@@ -71,6 +93,8 @@ static int memory_open(struct vm *vm)
 	if (device < 0)
 		die_errno("/dev/kvmfork");
 	fd = ioctl(device, KVMFORK_CREATE_MEMORY, &create);
+	if (fd < 0 && errno == EOPNOTSUPP)
+		die("--huge-pages: this kernel has no transparent huge pages: run without");
 	if (fd < 0)
 		die_errno("/dev/kvmfork: guest memory of %llu MiB",
 			  (unsigned long long)vm->memory.size >> 20);
@@ -96,6 +120,9 @@ static uint8_t *memory_map(struct vm *vm, int fd)
 		munmap(area, base - area);
 	if (area + span > base + size)
 		munmap(base + size, area + span - (base + size));
+	/* Without forks the memory is not of the module; then this is but a wish. */
+	if (vm->config.memory_flags)
+		madvise(base, size, MADV_HUGEPAGE);
 	/* A child gets its own from the module. */
 	if (madvise(base, size, MADV_DONTFORK))
 		die_errno("keeping guest memory out of children");

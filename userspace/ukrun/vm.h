@@ -36,6 +36,7 @@ struct config {
 	const char *append;	/* null when not given */
 	const char *guest_args;	/* joined by blanks, may be empty */
 	uint64_t memory_size;
+	uint64_t memory_flags;	/* KVMFORK_MEMORY_* */
 	uint32_t nr_vcpus;
 	uint32_t max_vms;
 	uint32_t nr_clones;	/* --template; 0: not given */
