@@ -144,8 +144,11 @@ static long msrs_write_once(struct kvmfork_target *target,
 		next += min_t(u32, ret, count);
 		if (ret >= count)
 			continue;
-		if (!msr_has_value(target, &entries[next]))
-			swap(entries[failed++], entries[next]);
+		if (!msr_has_value(target, &entries[next])) {
+			/* swap() reads its arguments twice. */
+			swap(entries[failed], entries[next]);
+			failed++;
+		}
 		next++;
 	}
 	kfree(msrs);
