@@ -299,7 +299,7 @@ static int child_furnish(struct kvmfork_child *child)
 	ret = child_create_board(child);
 	ret = ret ?: child_set_slots(child);
 	ret = ret ?: child_create_vcpus(child);
-	ret = ret ?: kvmfork_state_load(&target, &child->template->clock);
+	ret = ret ?: kvmfork_clock_load(&target, &child->template->clock);
 	ret = ret ?: child_load_vcpus(child);
 	ret = ret ?: kvmfork_state_load(&target, &child->template->devices);
 	return ret ?: child_attach(child);

@@ -32,41 +32,86 @@ int kvmfork_kvm_count_vcpus(struct kvm *kvm)
 	return READ_ONCE(kvm->created_vcpus) == online ? online : -EBUSY;
 }
 
+void kvmfork_caps_list(struct kvmfork_cap *caps)
+{
+#define CAP(cap) { #cap, cap, 0 }
+	static const struct kvmfork_cap names[KVMFORK_NR_CAPS] = {
+		/* Not QUIRKS2, which takes fewer bits than this let be set. */
+		CAP(KVM_CAP_DISABLE_QUIRKS),
+		CAP(KVM_CAP_X2APIC_API),
+		CAP(KVM_CAP_X86_DISABLE_EXITS),
+		CAP(KVM_CAP_MSR_PLATFORM_INFO),
+		CAP(KVM_CAP_EXCEPTION_PAYLOAD),
+		CAP(KVM_CAP_X86_TRIPLE_FAULT_EVENT),
+		CAP(KVM_CAP_X86_USER_SPACE_MSR),
+		CAP(KVM_CAP_X86_BUS_LOCK_EXIT),
+		CAP(KVM_CAP_EXIT_HYPERCALL),
+		CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE),
+		CAP(KVM_CAP_PMU_CAPABILITY),
+		CAP(KVM_CAP_X86_NOTIFY_VMEXIT),
+		CAP(KVM_CAP_VM_DISABLE_NX_HUGE_PAGES),
+		CAP(KVM_CAP_X86_APIC_BUS_CYCLES_NS),
+		CAP(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2),
+		CAP(KVM_CAP_MAX_VCPU_ID),
+		CAP(KVM_CAP_HALT_POLL),
+	};
+#undef CAP
+
+	memcpy(caps, names, sizeof(names));
+}
+
+static u64 kvmfork_cap_value(struct kvm *kvm, u32 cap)
+{
+	const struct kvm_arch *arch = &kvm->arch;
+
+	switch (cap) {
+	case KVM_CAP_DISABLE_QUIRKS:
+		return arch->disabled_quirks;
+	case KVM_CAP_X2APIC_API:
+		return compat_kvm_x2apic_api(kvm);
+	case KVM_CAP_X86_DISABLE_EXITS:
+		return compat_kvm_disabled_exits(kvm);
+	case KVM_CAP_MSR_PLATFORM_INFO:
+		return arch->guest_can_read_msr_platform_info;
+	case KVM_CAP_EXCEPTION_PAYLOAD:
+		return arch->exception_payload_enabled;
+	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
+		return arch->triple_fault_event;
+	case KVM_CAP_X86_USER_SPACE_MSR:
+		return arch->user_space_msr_mask;
+	case KVM_CAP_X86_BUS_LOCK_EXIT:
+		return arch->bus_lock_detection_enabled ?
+		       KVM_BUS_LOCK_DETECTION_EXIT : 0;
+	case KVM_CAP_EXIT_HYPERCALL:
+		return arch->hypercall_exit_enabled;
+	case KVM_CAP_EXIT_ON_EMULATION_FAILURE:
+		return arch->exit_on_emulation_error;
+	case KVM_CAP_PMU_CAPABILITY:
+		return arch->enable_pmu ? 0 : KVM_PMU_CAP_DISABLE;
+	case KVM_CAP_X86_NOTIFY_VMEXIT:
+		return (u64)arch->notify_window << 32 |
+		       arch->notify_vmexit_flags;
+	case KVM_CAP_VM_DISABLE_NX_HUGE_PAGES:
+		return arch->disable_nx_huge_pages;
+	case KVM_CAP_X86_APIC_BUS_CYCLES_NS:
+		return compat_kvm_apic_bus_cycle_ns(kvm);
+	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
+		return kvm->manual_dirty_log_protect;
+	case KVM_CAP_MAX_VCPU_ID:
+		return arch->max_vcpu_ids;
+	default:	/* KVM_CAP_HALT_POLL */
+		return kvm->override_halt_poll_ns ?
+		       READ_ONCE(kvm->max_halt_poll_ns) : (u64)-1;
+	}
+}
+
 void kvmfork_caps_read(struct kvm *kvm, struct kvmfork_cap *caps)
 {
-	struct kvm_arch *arch = &kvm->arch;
-	const struct kvmfork_cap values[KVMFORK_NR_CAPS] = {
-#define CAP(cap, value) { #cap, cap, value }
-		/* Not QUIRKS2, which takes fewer bits than this let be set. */
-		CAP(KVM_CAP_DISABLE_QUIRKS, arch->disabled_quirks),
-		CAP(KVM_CAP_X2APIC_API, compat_kvm_x2apic_api(kvm)),
-		CAP(KVM_CAP_X86_DISABLE_EXITS, compat_kvm_disabled_exits(kvm)),
-		CAP(KVM_CAP_MSR_PLATFORM_INFO,
-		    arch->guest_can_read_msr_platform_info),
-		CAP(KVM_CAP_EXCEPTION_PAYLOAD, arch->exception_payload_enabled),
-		CAP(KVM_CAP_X86_TRIPLE_FAULT_EVENT, arch->triple_fault_event),
-		CAP(KVM_CAP_X86_USER_SPACE_MSR, arch->user_space_msr_mask),
-		CAP(KVM_CAP_X86_BUS_LOCK_EXIT, arch->bus_lock_detection_enabled ?
-		    KVM_BUS_LOCK_DETECTION_EXIT : 0),
-		CAP(KVM_CAP_EXIT_HYPERCALL, arch->hypercall_exit_enabled),
-		CAP(KVM_CAP_EXIT_ON_EMULATION_FAILURE,
-		    arch->exit_on_emulation_error),
-		CAP(KVM_CAP_PMU_CAPABILITY,
-		    arch->enable_pmu ? 0 : KVM_PMU_CAP_DISABLE),
-		CAP(KVM_CAP_X86_NOTIFY_VMEXIT,
-		    (u64)arch->notify_window << 32 | arch->notify_vmexit_flags),
-		CAP(KVM_CAP_VM_DISABLE_NX_HUGE_PAGES, arch->disable_nx_huge_pages),
-		CAP(KVM_CAP_X86_APIC_BUS_CYCLES_NS,
-		    compat_kvm_apic_bus_cycle_ns(kvm)),
-		CAP(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
-		    kvm->manual_dirty_log_protect),
-		CAP(KVM_CAP_MAX_VCPU_ID, arch->max_vcpu_ids),
-		CAP(KVM_CAP_HALT_POLL, kvm->override_halt_poll_ns ?
-		    READ_ONCE(kvm->max_halt_poll_ns) : (u64)-1),
-#undef CAP
-	};
+	u32 i;
 
-	memcpy(caps, values, sizeof(values));
+	kvmfork_caps_list(caps);
+	for (i = 0; i < KVMFORK_NR_CAPS; i++)
+		caps[i].value = kvmfork_cap_value(kvm, caps[i].cap);
 }
 
 /* Things that are there and cannot be carried: name the first. */
@@ -451,15 +496,15 @@ u64 kvmfork_vcpu_mcg_cap(struct kvm_vcpu *vcpu)
 	return READ_ONCE(vcpu->arch.mcg_cap);
 }
 
-void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu, struct kvmfork_mce_bank *banks,
-			    u32 nr)
+void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu,
+			    struct kvmfork_state_mce_bank *banks, u32 nr)
 {
 	u32 i;
 
 	for (i = 0; i < nr; i++) {
 		const u64 *bank = &vcpu->arch.mce_banks[4 * i];
 
-		banks[i] = (struct kvmfork_mce_bank) {
+		banks[i] = (struct kvmfork_state_mce_bank) {
 			.ctl = READ_ONCE(bank[0]),
 			.status = READ_ONCE(bank[1]),
 			.addr = READ_ONCE(bank[2]),

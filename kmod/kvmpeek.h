@@ -7,6 +7,7 @@
 #ifndef KVMFORK_KVMPEEK_H
 #define KVMFORK_KVMPEEK_H
 
+#include <linux/kvmfork_state.h>
 #include <linux/kvm.h>
 #include <linux/types.h>
 
@@ -71,6 +72,8 @@ int kvmfork_routing_read(struct kvm *kvm, struct kvm_irq_routing **to,
 bool kvmfork_routing_equal(const struct kvm_irq_routing *a,
 			   const struct kvm_irq_routing *b);
 
+/* Which capabilities there are. */
+void kvmfork_caps_list(struct kvmfork_cap *caps);
 /* The capabilities of a VM, for comparing a new one with what it shall be. */
 void kvmfork_caps_read(struct kvm *kvm, struct kvmfork_cap *caps);
 
@@ -113,13 +116,9 @@ bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu);
  * Machine-check state, which KVM_GET_MSRS would take as long for as for all
  * other MSRs. There are @nr banks, at most the number in MSR_IA32_MCG_CAP.
  */
-struct kvmfork_mce_bank {
-	u64 ctl, status, addr, misc, ctl2;
-};
-
 u64 kvmfork_vcpu_mcg_cap(struct kvm_vcpu *vcpu);
-void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu, struct kvmfork_mce_bank *banks,
-			    u32 nr);
+void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu,
+			    struct kvmfork_state_mce_bank *banks, u32 nr);
 /*
  * Forget a triple fault that is about to end the VM. Only with
  * KVM_CAP_X86_TRIPLE_FAULT_EVENT it is state that could be set.

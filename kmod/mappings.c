@@ -80,8 +80,13 @@ static int compare_addr(const void *a, const void *b)
 	return left->addr < right->addr ? -1 : left->addr > right->addr;
 }
 
-/* Join what touches or overlaps: slots may share memory and may be split. */
-static void merge_mappings(struct kvmfork_template *template)
+void kvmfork_mappings_sort(struct kvmfork_template *template)
+{
+	sort(template->mappings, template->nr_mappings,
+	     sizeof(*template->mappings), compare_addr, NULL);
+}
+
+bool kvmfork_mappings_merge(struct kvmfork_template *template)
 {
 	struct kvmfork_template_mapping *last = NULL, *next;
 	u32 i, nr = 0;
@@ -95,10 +100,13 @@ static void merge_mappings(struct kvmfork_template *template)
 					 next->addr + next->size - last->addr);
 			continue;
 		}
+		if (last && next->addr < last->addr + last->size)
+			return false;
 		last = &template->mappings[nr++];
 		*last = *next;
 	}
 	template->nr_mappings = nr;
+	return true;
 }
 
 int kvmfork_mappings_find(struct kvmfork_template *template,
@@ -129,9 +137,9 @@ int kvmfork_mappings_find(struct kvmfork_template *template,
 		template->mappings[i].addr = shape->slots[i].userspace_addr;
 		template->mappings[i].size = shape->slots[i].memory_size;
 	}
+	template->nr_mappings = shape->nr_slots;
 	/* Memories get their numbers in this order. */
-	sort(template->mappings, shape->nr_slots, sizeof(*template->mappings),
-	     compare_addr, NULL);
+	kvmfork_mappings_sort(template);
 	ret = mmap_read_lock_killable(current->mm);
 	if (!ret) {
 		for (i = 0; !ret && i < shape->nr_slots; i++)
@@ -142,11 +150,9 @@ int kvmfork_mappings_find(struct kvmfork_template *template,
 	/* The caller puts them, in any case. */
 	*files = search.files;
 	*nr_files = search.nr_files;
-	if (ret)
-		return ret;
-	template->nr_mappings = shape->nr_slots;
-	merge_mappings(template);
-	return 0;
+	if (!ret)
+		kvmfork_mappings_merge(template);
+	return ret;
 }
 
 const struct kvmfork_template_mapping *
@@ -164,4 +170,15 @@ kvmfork_mappings_at(const struct kvmfork_template *template, unsigned long addr)
 			high = middle;
 	}
 	return &template->mappings[low];
+}
+
+u32 kvmfork_mappings_memory(const struct kvmfork_template *template,
+			    const struct kvm_userspace_memory_region *slot,
+			    u64 *offset)
+{
+	const struct kvmfork_template_mapping *m =
+		kvmfork_mappings_at(template, slot->userspace_addr);
+
+	*offset = m->offset + (slot->userspace_addr - m->addr);
+	return m->memory;
 }

@@ -211,6 +211,24 @@ static int msrs_load(struct kvmfork_target *target,
 	return min(ret, 0L);
 }
 
+static int msrs_check(const struct kvmfork_record *record,
+		      struct kvmfork_report *reason);
+
+const struct kvmfork_record_type kvmfork_record_vmx_msrs = {
+	.id = KVMFORK_STATE_VMX_MSRS,
+	.name = "KVM_SET_MSRS (VMX)",
+	.load = msrs_load,
+	.presence = KVMFORK_WITH_VMX,
+	.check = msrs_check,
+};
+
+const struct kvmfork_record_type kvmfork_record_msrs = {
+	.id = KVMFORK_STATE_MSRS,
+	.name = "KVM_SET_MSRS",
+	.load = msrs_load,
+	.check = msrs_check,
+};
+
 /* Switched off, KVM forgets the pages that the guest waits for. */
 int kvmfork_msrs_calm(struct kvmfork_target *target)
 {
@@ -232,19 +250,33 @@ static const u32 msrs_unlisted[] = {
 	MSR_MTRRfix4K_E8000, MSR_MTRRfix4K_F0000, MSR_MTRRfix4K_F8000,
 };
 
-/* Those of them that there are on this host, whatever the guest's CPUID. */
+/*
+ * Those of them that there are on this host, whatever the guest's CPUID, and
+ * that it does not list.
+ */
 static struct kvm_msr_entry msrs_extra[ARRAY_SIZE(msrs_unlisted)];
 static u32 nr_msrs_extra;
+
+static int msr_list_find(u32 index)
+{
+	u32 i;
+
+	for (i = 0; i < kvmfork_msr_list->nmsrs; i++)
+		if (kvmfork_msr_list->indices[i] == index)
+			return i;
+	return -1;
+}
 
 int kvmfork_msrs_learn(struct kvmfork_scratch *scratch, struct file *vcpu)
 {
 	struct kvmfork_target target = { .file = vcpu, .scratch = scratch };
+	u32 i, nr = 0;
 	long ret;
-	u32 i;
 
 	for (i = 0; i < ARRAY_SIZE(msrs_unlisted); i++)
-		msrs_extra[i].index = msrs_unlisted[i];
-	ret = msrs_read(&target, msrs_extra, ARRAY_SIZE(msrs_unlisted));
+		if (msr_list_find(msrs_unlisted[i]) < 0)
+			msrs_extra[nr++].index = msrs_unlisted[i];
+	ret = msrs_read(&target, msrs_extra, nr);
 	if (ret < 0)
 		return ret;
 	nr_msrs_extra = ret;
@@ -274,11 +306,58 @@ static u32 msrs_list(struct kvm_msr_entry *entries, bool hyperv)
 	return nr;
 }
 
-/* The machine-check registers of a vCPU. */
-struct mce_state {
-	u64 mcg_cap;
-	struct kvmfork_mce_bank banks[];
-};
+static bool msr_is_var_mtrr(u32 index)
+{
+	return index - MTRRphysBase_MSR(0) < 2 * KVM_NR_VAR_MTRR;
+}
+
+/* A number for each that a record may have; -1: none of them. */
+static int msr_number(u32 index)
+{
+	int listed = msr_list_find(index);
+	u32 i;
+
+	if (msr_is_var_mtrr(index))
+		return index - MTRRphysBase_MSR(0);
+	for (i = 0; i < nr_msrs_extra; i++)
+		if (msrs_extra[i].index == index)
+			return 2 * KVM_NR_VAR_MTRR + i;
+	if (listed < 0 || index == MSR_IA32_TSC)
+		return -1;
+	return 2 * KVM_NR_VAR_MTRR + nr_msrs_extra + listed;
+}
+
+static int msrs_check(const struct kvmfork_record *record,
+		      struct kvmfork_report *reason)
+{
+	const struct kvm_msr_entry *entries = (const void *)record->data;
+	u32 i, nr = record->size / sizeof(*entries);
+	unsigned long *seen;
+	int ret = 0;
+
+	if (record->size % sizeof(*entries))
+		return kvmfork_report(reason, -EINVAL, "it is not whole entries");
+	seen = bitmap_zalloc(msrs_list_max(), GFP_KERNEL);
+	if (!seen)
+		return -ENOMEM;
+	for (i = 0; !ret && i < nr; i++) {
+		int number = msr_number(entries[i].index);
+
+		if (entries[i].reserved)
+			ret = kvmfork_report(reason, -EINVAL,
+					     "entry %u: reserved is not zero", i);
+		else if (number < 0)
+			ret = kvmfork_report(reason, -EOPNOTSUPP,
+					     "MSR %#x is not known to this KVM",
+					     entries[i].index);
+		else if (__test_and_set_bit(number, seen))
+			ret = kvmfork_report(reason, -EINVAL,
+					     "MSR %#x is there twice",
+					     entries[i].index);
+	}
+	bitmap_free(seen);
+	return ret;
+}
 
 static u32 mce_count_banks(u64 mcg_cap)
 {
@@ -286,7 +365,7 @@ static u32 mce_count_banks(u64 mcg_cap)
 }
 
 static int mce_write_bank(struct kvmfork_target *target, u64 mcg_cap, u32 i,
-			  const struct kvmfork_mce_bank *bank)
+			  const struct kvmfork_state_mce_bank *bank)
 {
 	struct kvm_msr_entry entries[] = {
 		{ .index = MSR_IA32_MCx_CTL(i), .data = bank->ctl },
@@ -305,17 +384,17 @@ static int mce_write_bank(struct kvmfork_target *target, u64 mcg_cap, u32 i,
 static int mce_load(struct kvmfork_target *target,
 		    const struct kvmfork_record *record)
 {
-	const struct mce_state *saved = (const void *)record->data;
+	const struct kvmfork_state_mce *saved = (const void *)record->data;
 	struct kvm_vcpu *vcpu = kvmfork_file_to_vcpu(target->file);
-	struct kvmfork_mce_bank *now;
+	struct kvmfork_state_mce_bank *now;
 	u32 i, nr = mce_count_banks(saved->mcg_cap);
 	int ret = 0;
 
 	if (kvmfork_vcpu_mcg_cap(vcpu) != saved->mcg_cap)
-		ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+		ret = kvmfork_kvm_set(target->scratch, target->file, record->type->cmd,
 				      &saved->mcg_cap, sizeof(saved->mcg_cap));
 	if (ret < 0)
-		return kvmfork_target_report(target, record->name, ret);
+		return kvmfork_target_report(target, record->type->name, ret);
 
 	now = kcalloc(nr, sizeof(*now), GFP_KERNEL);
 	if (!now)
@@ -329,15 +408,36 @@ static int mce_load(struct kvmfork_target *target,
 	return ret;
 }
 
+static int mce_check(const struct kvmfork_record *record,
+		     struct kvmfork_report *reason)
+{
+	const struct kvmfork_state_mce *saved = (const void *)record->data;
+
+	if (record->size < sizeof(*saved) ||
+	    (saved->mcg_cap & MCG_BANKCNT_MASK) > MCE_BANKS_MAX ||
+	    record->size != struct_size(saved, banks,
+					mce_count_banks(saved->mcg_cap)))
+		return kvmfork_report(reason, -EINVAL,
+				      "mcg_cap does not match the size");
+	return 0;
+}
+
+const struct kvmfork_record_type kvmfork_record_mce = {
+	.id = KVMFORK_STATE_MCE,
+	.name = "KVM_X86_SETUP_MCE",
+	.cmd = KVM_X86_SETUP_MCE,
+	.load = mce_load,
+	.check = mce_check,
+};
+
 static int mce_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 {
 	u64 mcg_cap = kvmfork_vcpu_mcg_cap(vcpu);
 	u32 nr = mce_count_banks(mcg_cap);
 	struct kvmfork_record *record;
-	struct mce_state *saved;
+	struct kvmfork_state_mce *saved;
 
-	record = kvmfork_state_add(state, "KVM_X86_SETUP_MCE",
-				   KVM_X86_SETUP_MCE, mce_load,
+	record = kvmfork_state_add(state, &kvmfork_record_mce,
 				   struct_size(saved, banks, nr));
 	if (!record)
 		return -ENOMEM;
@@ -362,8 +462,7 @@ int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
 
 	if (!boot_cpu_has(X86_FEATURE_VMX))
 		return 0;
-	record = kvmfork_state_add(state, "KVM_SET_MSRS", KVM_SET_MSRS,
-				   msrs_load,
+	record = kvmfork_state_add(state, &kvmfork_record_vmx_msrs,
 				   (1 + kvmfork_msr_list->nmsrs) * sizeof(*entries));
 	if (!record)
 		return -ENOMEM;
@@ -389,8 +488,7 @@ int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 
 	if (ret)
 		return ret;
-	record = kvmfork_state_add(state, "KVM_SET_MSRS", KVM_SET_MSRS,
-				   msrs_load,
+	record = kvmfork_state_add(state, &kvmfork_record_msrs,
 				   msrs_list_max() * sizeof(*entries));
 	if (!record)
 		return -ENOMEM;

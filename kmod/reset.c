@@ -65,18 +65,6 @@ static int check_vcpus(struct reset *reset)
 	return 0;
 }
 
-/* Which memory file, and where in it, a slot begins. */
-static u32 find_memory(const struct kvmfork_template *template,
-		       const struct kvm_userspace_memory_region *slot,
-		       u64 *offset)
-{
-	const struct kvmfork_template_mapping *m =
-		kvmfork_mappings_at(template, slot->userspace_addr);
-
-	*offset = m->offset + (slot->userspace_addr - m->addr);
-	return m->memory;
-}
-
 /*
  * Pair the memories of the VM and of the template by the slots that show them:
  * the two may lie in another order in their address spaces.
@@ -97,10 +85,12 @@ static int pair_memories(struct reset *reset)
 
 	for (i = 0; i < template->shape.nr_slots; i++) {
 		u64 here, there;
-		u32 mine = find_memory(&reset->now, &reset->now.shape.slots[i],
-				       &here);
-		u32 theirs = find_memory(template, &template->shape.slots[i],
-					 &there);
+		u32 mine = kvmfork_mappings_memory(&reset->now,
+						   &reset->now.shape.slots[i],
+						   &here);
+		u32 theirs = kvmfork_mappings_memory(template,
+						     &template->shape.slots[i],
+						     &there);
 		struct file *file = reset->files[mine];
 		const struct kvmfork_mem *mem = kvmfork_mem_from_file(file);
 
@@ -205,7 +195,7 @@ static int reset_state(struct reset *reset)
 		ret = kvmfork_vcpu_calm(&vcpu, reset->stopped.vm->file);
 	}
 	ret = ret ?: reset_routing(reset);
-	ret = ret ?: kvmfork_state_load(&target, &template->clock);
+	ret = ret ?: kvmfork_clock_load(&target, &template->clock);
 	for (i = 0; !ret && i < template->nr_vcpus; i++) {
 		struct kvmfork_target vcpu = vcpu_target(reset, i);
 

@@ -43,8 +43,8 @@ static struct chunk *chunk_with_room(struct kvmfork_state *state, size_t size)
 }
 
 struct kvmfork_record *
-kvmfork_state_add(struct kvmfork_state *state, const char *name, unsigned int cmd,
-		  kvmfork_load_fn load, u32 size)
+kvmfork_state_add(struct kvmfork_state *state,
+		  const struct kvmfork_record_type *type, u32 size)
 {
 	struct kvmfork_record *record;
 	size_t total = round_up(struct_size(record, data, size), 8);
@@ -55,9 +55,7 @@ kvmfork_state_add(struct kvmfork_state *state, const char *name, unsigned int cm
 	record = (void *)(chunk->data + chunk->used);
 	chunk->used += total;
 	memset(record, 0, total);
-	record->name = name;
-	record->cmd = cmd;
-	record->load = load;
+	record->type = type;
 	record->size = size;
 	list_add_tail(&record->link, &state->records);
 	return record;
@@ -89,36 +87,43 @@ int kvmfork_target_report(struct kvmfork_target *target, const char *what,
 			      target->name, target->id, what, err);
 }
 
-int kvmfork_state_save_pair(struct kvmfork_target *target,
-			    struct kvmfork_state *state,
-			    const struct kvmfork_pair *pair)
+int kvmfork_state_save_sized(struct kvmfork_target *target,
+			     struct kvmfork_state *state,
+			     const struct kvmfork_record_type *type, u32 size)
 {
 	struct kvmfork_record *record;
 	long ret;
 
-	record = kvmfork_state_add(state, pair->name, pair->set, NULL,
-				   pair->size);
+	record = kvmfork_state_add(state, type, size);
 	if (!record)
 		return -ENOMEM;
-	ret = kvmfork_kvm_get(target->scratch, target->file, pair->get,
-			      record->data, pair->size);
+	ret = kvmfork_kvm_get(target->scratch, target->file, type->get,
+			      record->data, size);
 	if (ret < 0)
-		return kvmfork_target_report(target, pair->name, ret);
+		return kvmfork_target_report(target, type->name, ret);
 	return 0;
+}
+
+int kvmfork_state_save_pair(struct kvmfork_target *target,
+			    struct kvmfork_state *state,
+			    const struct kvmfork_record_type *type)
+{
+	return kvmfork_state_save_sized(target, state, type, type->size);
 }
 
 static int kvmfork_record_load(struct kvmfork_target *target,
 			       const struct kvmfork_record *record)
 {
+	const struct kvmfork_record_type *type = record->type;
 	long ret;
 
-	if (record->load)
-		return record->load(target, record);
+	if (type->load)
+		return type->load(target, record);
 
-	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+	ret = kvmfork_kvm_set(target->scratch, target->file, type->cmd,
 			      record->data, record->size);
 	if (ret < 0)
-		return kvmfork_target_report(target, record->name, ret);
+		return kvmfork_target_report(target, type->name, ret);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #ifndef KVMFORK_STATE_H
 #define KVMFORK_STATE_H
 
+#include <linux/kvmfork_state.h>
 #include <linux/list.h>
 #include <linux/types.h>
 
@@ -27,11 +28,36 @@ struct kvmfork_record;
 typedef int (*kvmfork_load_fn)(struct kvmfork_target *target,
 			       const struct kvmfork_record *record);
 
-struct kvmfork_record {
-	struct list_head link;
+/* When a record is there. */
+enum kvmfork_presence {
+	KVMFORK_ALWAYS,
+	KVMFORK_SOMETIMES,
+	KVMFORK_WITH_VMX,
+	KVMFORK_WITH_LAPIC,
+	KVMFORK_WITH_PIC,
+	KVMFORK_WITH_PIT,
+};
+
+/* What a record can be. */
+struct kvmfork_record_type {
+	u32 id;				/* KVMFORK_STATE_* */
 	const char *name;		/* of the KVM call, for messages */
+	unsigned int get;		/* of a plain pair of KVM calls */
 	unsigned int cmd;
 	kvmfork_load_fn load;		/* NULL: the plain call */
+	u32 size;			/* 0: they differ */
+	enum kvmfork_presence presence;
+	/*
+	 * Can what came from user space be given to load()? NULL: whatever it
+	 * is. -EINVAL, -EOPNOTSUPP: no, and @reason says why.
+	 */
+	int (*check)(const struct kvmfork_record *record,
+		     struct kvmfork_report *reason);
+};
+
+struct kvmfork_record {
+	struct list_head link;
+	const struct kvmfork_record_type *type;
 	u32 size;
 	u8 data[] __aligned(8);
 };
@@ -43,21 +69,34 @@ struct kvmfork_state {
 };
 
 /* A plain pair of KVM calls on a struct of fixed size. */
-struct kvmfork_pair {
-	const char *name;
-	unsigned int get;
-	unsigned int set;
-	u32 size;
-};
+#define KVMFORK_PAIR(_id, pair, type)		\
+	.id = KVMFORK_STATE_##_id,		\
+	.name = "KVM_SET_" #pair,		\
+	.get = KVM_GET_##pair,			\
+	.cmd = KVM_SET_##pair,			\
+	.size = sizeof(type)
 
-#define KVMFORK_PAIR(state, type) \
-	{ "KVM_SET_" #state, KVM_GET_##state, KVM_SET_##state, sizeof(type) }
+/* records.c: all types of records, in the order in which they are there. */
+extern const struct kvmfork_record_type *const kvmfork_vcpu_records[];
+extern const struct kvmfork_record_type *const kvmfork_device_records[];
+
+/* They are defined where they are saved and loaded. */
+extern const struct kvmfork_record_type
+	kvmfork_record_cpuid, kvmfork_record_pv_cpuid, kvmfork_record_sregs,
+	kvmfork_record_xcrs, kvmfork_record_xsave, kvmfork_record_debugregs,
+	kvmfork_record_lapic, kvmfork_record_guest_ssp, kvmfork_record_regs,
+	kvmfork_record_events, kvmfork_record_mp_state,
+	kvmfork_record_guest_debug, kvmfork_record_run,
+	kvmfork_record_tsc_khz, kvmfork_record_tsc_offset,
+	kvmfork_record_nested, kvmfork_record_vmx_msrs, kvmfork_record_mce,
+	kvmfork_record_msrs, kvmfork_record_pic_slave,
+	kvmfork_record_pic_master, kvmfork_record_ioapic, kvmfork_record_pit;
 
 void kvmfork_state_init(struct kvmfork_state *state);
 /* Append a record with @size bytes of zeroes. NULL: out of memory. */
 struct kvmfork_record *
-kvmfork_state_add(struct kvmfork_state *state, const char *name, unsigned int cmd,
-		  kvmfork_load_fn load, u32 size);
+kvmfork_state_add(struct kvmfork_state *state,
+		  const struct kvmfork_record_type *type, u32 size);
 /* The last one added, to be taken back or to be looked at. */
 void kvmfork_state_drop_last(struct kvmfork_state *state);
 struct kvmfork_record *kvmfork_state_last(struct kvmfork_state *state);
@@ -66,7 +105,11 @@ void kvmfork_state_destroy(struct kvmfork_state *state);
 /* Read one pair and append it. An error is reported by name. */
 int kvmfork_state_save_pair(struct kvmfork_target *target,
 			    struct kvmfork_state *state,
-			    const struct kvmfork_pair *pair);
+			    const struct kvmfork_record_type *type);
+/* The same, where the size is another each time. */
+int kvmfork_state_save_sized(struct kvmfork_target *target,
+			     struct kvmfork_state *state,
+			     const struct kvmfork_record_type *type, u32 size);
 
 /* Set all records, in order. The first that fails is reported. */
 int kvmfork_state_load(struct kvmfork_target *target,
@@ -101,14 +144,53 @@ int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
 int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct kvmfork_state *state);
 
+/* nested.c: its part of both. */
+int kvmfork_nested_save(struct kvmfork_target *target, struct file *vm_file,
+			struct kvmfork_state *state);
+int kvmfork_nested_calm(struct kvmfork_target *target, struct file *vm_file);
+
+/* time.c: the rate of the TSC, and its offset to the host's. */
+int kvmfork_tsc_save(struct kvmfork_target *target, struct kvmfork_state *state);
+
+/* The guest's clock, and the host's at the same instant. */
+struct kvmfork_clock {
+	u64 clock;
+	u64 boottime;
+	u64 host_tsc;
+};
+
 /*
- * vm_state.c. The clock goes on while a template waits: it is loaded with the
- * time that has passed added. It comes before the vCPUs, some of whose MSRs
- * are measured against it; the devices after them, since an I/O APIC with a
- * pending interrupt hands that on to the local APICs when it is loaded.
+ * The clock goes on while a template waits: it is loaded with the time that has
+ * passed added. It comes before the vCPUs, some of whose MSRs are measured
+ * against it; the devices after them, since an I/O APIC with a pending
+ * interrupt hands that on to the local APICs when it is loaded.
  */
+int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_clock *clock);
+int kvmfork_clock_load(struct kvmfork_target *target,
+		       const struct kvmfork_clock *clock);
+
+/* To and from a struct that means the same after the host has been restarted. */
+void kvmfork_clock_export(const struct kvmfork_clock *clock,
+			  struct kvm_clock_data *data);
+void kvmfork_clock_import(struct kvmfork_clock *clock,
+			  const struct kvm_clock_data *data);
+/*
+ * What has to be added to the TSC offset of @vcpu so that its TSC has gone on
+ * since @clock, by as much as the time that has passed. Zero as long as the
+ * host's TSC has just counted on.
+ */
+struct kvmfork_tsc_shift {
+	u64 elapsed;		/* cycles of the host, by its clock */
+	u64 back;		/* by which its TSC has gone back */
+};
+
+void kvmfork_tsc_shift_find(struct kvmfork_clock *clock,
+			    struct kvmfork_tsc_shift *shift);
+void kvmfork_tsc_shift_apply(const struct kvmfork_tsc_shift *shift,
+			     struct kvmfork_state *state);
+
+/* vm_state.c */
 struct kvmfork_shape;
-int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_state *state);
 /*
  * Stop the devices that act on their own, before the state of the VM is
  * replaced: no interrupt of the old PIT reaches the new vCPUs.

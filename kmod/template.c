@@ -115,6 +115,16 @@ static int freeze_stopped(struct kvmfork_stopped *stopped,
 	return ret ?: kvmfork_stop_check(stopped);
 }
 
+struct kvmfork_template *kvmfork_template_alloc(void)
+{
+	struct kvmfork_template *template;
+
+	template = kzalloc(sizeof(*template), GFP_KERNEL_ACCOUNT);
+	if (template)
+		kvmfork_state_init(&template->devices);
+	return template;
+}
+
 struct kvmfork_template *
 kvmfork_template_create(struct kvmfork_vm *vm, const struct kvmfork_freeze *args,
 			struct kvmfork_report *report)
@@ -124,11 +134,9 @@ kvmfork_template_create(struct kvmfork_vm *vm, const struct kvmfork_freeze *args
 	u64 start = ktime_get_ns();
 	int ret;
 
-	template = kzalloc(sizeof(*template), GFP_KERNEL_ACCOUNT);
+	template = kvmfork_template_alloc();
 	if (!template)
 		return ERR_PTR(-ENOMEM);
-	kvmfork_state_init(&template->clock);
-	kvmfork_state_init(&template->devices);
 	template->traps = vm->traps;
 
 	ret = kvmfork_stop(&stopped, args->vcpu_fds, args->nr_vcpus);
@@ -156,7 +164,6 @@ void kvmfork_template_destroy(struct kvmfork_template *template)
 		kvmfork_state_destroy(&template->vcpus[i].state);
 	kvfree(template->vcpus);
 	kvmfork_state_destroy(&template->devices);
-	kvmfork_state_destroy(&template->clock);
 	kvmfork_shape_destroy(&template->shape);
 	kfree(template);
 }

@@ -32,7 +32,7 @@ struct kvmfork_template_mapping {
 
 struct kvmfork_template {
 	struct kvmfork_shape shape;
-	struct kvmfork_state clock;
+	struct kvmfork_clock clock;
 	struct kvmfork_state devices;
 	u32 nr_vcpus;
 	struct kvmfork_template_vcpu *vcpus;	/* in order of creation */
@@ -43,6 +43,9 @@ struct kvmfork_template {
 	u64 traps;
 	unsigned long nr_dirty;		/* pages frozen that were dirty */
 };
+
+/* One without anything in it, NULL: out of memory. */
+struct kvmfork_template *kvmfork_template_alloc(void);
 
 /*
  * Freeze @vm, with its vCPUs given by @args. The caller holds vm->lock. The VM
@@ -71,6 +74,16 @@ const struct kvmfork_template *kvmfork_template_from_file(struct file *file);
 int kvmfork_mappings_find(struct kvmfork_template *template,
 			  struct file ***files, u32 *nr_files,
 			  struct kvmfork_report *report);
+/*
+ * In between: by rising addr; and joining what touches or overlaps, as slots
+ * may share memory and may be split. False: two overlap and are not the same.
+ */
+void kvmfork_mappings_sort(struct kvmfork_template *template);
+bool kvmfork_mappings_merge(struct kvmfork_template *template);
+/* Which memory a slot shows, and from where on. */
+u32 kvmfork_mappings_memory(const struct kvmfork_template *template,
+			    const struct kvm_userspace_memory_region *slot,
+			    u64 *offset);
 /* The mapping that @addr is in. */
 const struct kvmfork_template_mapping *
 kvmfork_mappings_at(const struct kvmfork_template *template, unsigned long addr);

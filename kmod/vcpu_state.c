@@ -19,10 +19,31 @@ static int cpuid_load(struct kvmfork_target *target,
 	if (kvmfork_vcpu_has_cpuid(kvmfork_file_to_vcpu(target->file),
 				   (const void *)record->data))
 		return 0;
-	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+	ret = kvmfork_kvm_set(target->scratch, target->file, record->type->cmd,
 			      record->data, record->size);
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+	return ret < 0 ? kvmfork_target_report(target, record->type->name, ret) : 0;
 }
+
+static int cpuid_check(const struct kvmfork_record *record,
+		       struct kvmfork_report *reason)
+{
+	const struct kvm_cpuid2 *cpuid = (const void *)record->data;
+
+	if (record->size < sizeof(*cpuid) ||
+	    record->size != struct_size(cpuid, entries, cpuid->nent))
+		return kvmfork_report(reason, -EINVAL,
+				      "nent does not match the size");
+	return 0;
+}
+
+const struct kvmfork_record_type kvmfork_record_cpuid = {
+	.id = KVMFORK_STATE_CPUID,
+	.name = "KVM_SET_CPUID2",
+	.cmd = KVM_SET_CPUID2,
+	.load = cpuid_load,
+	.presence = KVMFORK_SOMETIMES,
+	.check = cpuid_check,
+};
 
 /*
  * How many entries there are is asked of KVM's structures: 6.1 does not tell
@@ -38,8 +59,7 @@ static int cpuid_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 
 	if (!nent)
 		return 0;
-	record = kvmfork_state_add(state, "KVM_SET_CPUID2", KVM_SET_CPUID2,
-				   cpuid_load,
+	record = kvmfork_state_add(state, &kvmfork_record_cpuid,
 				   struct_size(cpuid, entries, nent));
 	if (!record)
 		return -ENOMEM;
@@ -77,200 +97,26 @@ static int pv_cpuid_load(struct kvmfork_target *target,
 	return pv_cpuid_enforce(target, true);
 }
 
+static int pv_cpuid_check(const struct kvmfork_record *record,
+			  struct kvmfork_report *reason)
+{
+	return record->size ? kvmfork_report(reason, -EINVAL, "it has a payload") : 0;
+}
+
+const struct kvmfork_record_type kvmfork_record_pv_cpuid = {
+	.id = KVMFORK_STATE_PV_CPUID,
+	.name = "KVM_CAP_ENFORCE_PV_FEATURE_CPUID",
+	.load = pv_cpuid_load,
+	.presence = KVMFORK_SOMETIMES,
+	.check = pv_cpuid_check,
+};
+
 /* After the MSRs, which it may keep from being set. */
 static int pv_cpuid_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 {
 	if (!kvmfork_vcpu_enforces_pv_cpuid(vcpu))
 		return 0;
-	return kvmfork_state_add(state, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID", 0,
-				 pv_cpuid_load, 0) ? 0 : -ENOMEM;
-}
-
-static int tsc_khz_load(struct kvmfork_target *target,
-			const struct kvmfork_record *record)
-{
-	u32 khz = *(const u32 *)record->data;
-	long ret;
-
-	/* Without TSC scaling it can only be what it is. */
-	if (kvmfork_kvm_call(target->file, KVM_GET_TSC_KHZ, 0) == khz)
-		return 0;
-	ret = kvmfork_kvm_call(target->file, KVM_SET_TSC_KHZ, khz);
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
-}
-
-static int tsc_khz_save(struct kvmfork_target *target, struct kvmfork_state *state)
-{
-	struct kvmfork_record *record;
-	long khz;
-
-	khz = kvmfork_kvm_call(target->file, KVM_GET_TSC_KHZ, 0);
-	if (khz < 0)
-		return kvmfork_target_report(target, "KVM_GET_TSC_KHZ", khz);
-	record = kvmfork_state_add(state, "KVM_SET_TSC_KHZ", KVM_SET_TSC_KHZ,
-				   tsc_khz_load, sizeof(u32));
-	if (!record)
-		return -ENOMEM;
-	*(u32 *)record->data = khz;
-	return 0;
-}
-
-/* A struct that names a user address, with what is there behind it. */
-struct tsc_offset_args {
-	struct kvm_device_attr attr;
-	u64 offset;
-};
-
-static void tsc_offset_prepare(struct kvmfork_target *target,
-			       struct tsc_offset_args *args)
-{
-	args->attr = (struct kvm_device_attr) {
-		.group = KVM_VCPU_TSC_CTRL,
-		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = target->scratch->addr +
-			offsetof(struct tsc_offset_args, offset),
-	};
-}
-
-static int tsc_offset_load(struct kvmfork_target *target,
-			   const struct kvmfork_record *record)
-{
-	struct tsc_offset_args args;
-	long ret;
-
-	tsc_offset_prepare(target, &args);
-	args.offset = *(const u64 *)record->data;
-	ret = kvmfork_kvm_set(target->scratch, target->file,
-			      KVM_SET_DEVICE_ATTR, &args, sizeof(args));
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
-}
-
-/*
- * The offset to the host's TSC and not the guest's TSC: so the child's goes on
- * as the parent's does, and those of several vCPUs stay together.
- */
-static int tsc_offset_save(struct kvmfork_target *target,
-			   struct kvmfork_state *state)
-{
-	struct kvmfork_record *record;
-	struct tsc_offset_args args;
-	long ret;
-
-	record = kvmfork_state_add(state, "KVM_VCPU_TSC_OFFSET", 0,
-				   tsc_offset_load, sizeof(u64));
-	if (!record)
-		return -ENOMEM;
-	tsc_offset_prepare(target, &args);
-	args.offset = 0;
-	ret = kvmfork_kvm_exchange(target->scratch, target->file,
-				   KVM_GET_DEVICE_ATTR, &args, sizeof(args));
-	if (ret < 0)
-		return kvmfork_target_report(target, "KVM_VCPU_TSC_OFFSET", ret);
-	*(u64 *)record->data = args.offset;
-	return 0;
-}
-
-/* Is there nothing but what a vCPU starts with? */
-static bool nested_is_default(const struct kvm_nested_state *nested)
-{
-	if (nested->format == KVM_STATE_NESTED_FORMAT_SVM)
-		return nested->flags == KVM_STATE_NESTED_GIF_SET;
-	return !nested->flags && nested->hdr.vmx.vmxon_pa == ~0ULL &&
-	       nested->size <= sizeof(*nested);
-}
-
-/*
- * Read the nested state into @nested, which has room for @size bytes. 1: it is
- * the default one, 0: another. -E2BIG: another, and larger.
- */
-static int nested_read(struct kvmfork_target *target,
-		       struct kvm_nested_state *nested, u32 size)
-{
-	long ret;
-
-	nested->size = size;
-	ret = kvmfork_kvm_exchange(target->scratch, target->file,
-				   KVM_GET_NESTED_STATE, nested, size);
-	if (ret < 0)
-		return ret;
-	return nested->size > size ? -EINVAL : nested_is_default(nested);
-}
-
-/*
- * As nested_read(), but of what is not the default only what is in front of it,
- * which is all that a vCPU needs that has never used it.
- */
-static int nested_read_head(struct kvmfork_target *target,
-			    struct kvm_nested_state *head)
-{
-	int ret = nested_read(target, head, sizeof(*head));
-
-	return ret == -E2BIG ? 0 : ret;
-}
-
-/* How large it can be; 0: there is none. */
-static int nested_size(struct file *vm_file)
-{
-	long size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION,
-				     KVM_CAP_NESTED_STATE);
-
-	if (size < (long)sizeof(struct kvm_nested_state))
-		return min(size, 0L);
-	return size > KVMFORK_SCRATCH_SIZE ? -E2BIG : size;
-}
-
-static int nested_save(struct kvmfork_target *target, struct file *vm_file,
-		       struct kvmfork_state *state)
-{
-	struct kvm_nested_state head = {};
-	struct kvmfork_record *record;
-	int ret, size = nested_size(vm_file);
-
-	if (size <= 0)
-		return size;
-	ret = nested_read_head(target, &head);
-	if (ret == 1)
-		return 0;
-	if (ret < 0)
-		goto report;
-	record = kvmfork_state_add(state, "KVM_SET_NESTED_STATE",
-				   KVM_SET_NESTED_STATE, NULL, size);
-	if (!record)
-		return -ENOMEM;
-	ret = nested_read(target, (void *)record->data, size);
-	if (ret >= 0)
-		return 0;
-report:
-	return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
-}
-
-/* Out of nested mode: a record is only there for what is not the default. */
-static int nested_calm(struct kvmfork_target *target, struct file *vm_file)
-{
-	struct kvm_nested_state now = {}, fresh = { .size = sizeof(fresh) };
-	int ret, size = nested_size(vm_file);
-
-	if (size <= 0)
-		return size;
-	ret = nested_read_head(target, &now);
-	if (ret == 1)
-		return 0;
-	if (ret < 0)
-		return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
-
-	fresh.format = boot_cpu_has(X86_FEATURE_SVM) ?
-		       KVM_STATE_NESTED_FORMAT_SVM : KVM_STATE_NESTED_FORMAT_VMX;
-	if (fresh.format == KVM_STATE_NESTED_FORMAT_SVM) {
-		fresh.flags = KVM_STATE_NESTED_GIF_SET;
-	} else {
-		fresh.hdr.vmx.vmxon_pa = ~0ULL;
-		fresh.hdr.vmx.vmcs12_pa = ~0ULL;
-	}
-	ret = kvmfork_kvm_set(target->scratch, target->file,
-			      KVM_SET_NESTED_STATE, &fresh, sizeof(fresh));
-	if (ret < 0)
-		return kvmfork_target_report(target, "KVM_SET_NESTED_STATE", ret);
-	return 0;
+	return kvmfork_state_add(state, &kvmfork_record_pv_cpuid, 0) ? 0 : -ENOMEM;
 }
 
 /*
@@ -302,18 +148,47 @@ int kvmfork_vcpu_calm(struct kvmfork_target *target, struct file *vm_file)
 
 	if (!ret && kvmfork_vcpu_enforces_pv_cpuid(vcpu))
 		ret = pv_cpuid_enforce(target, false);
-	ret = ret ?: nested_calm(target, vm_file);
+	ret = ret ?: kvmfork_nested_calm(target, vm_file);
 	return ret ?: kvmfork_msrs_calm(target);
 }
+
+const struct kvmfork_record_type kvmfork_record_sregs = {
+	KVMFORK_PAIR(SREGS, SREGS2, struct kvm_sregs2),
+};
+
+const struct kvmfork_record_type kvmfork_record_debugregs = {
+	KVMFORK_PAIR(DEBUGREGS, DEBUGREGS, struct kvm_debugregs),
+};
+
+const struct kvmfork_record_type kvmfork_record_lapic = {
+	KVMFORK_PAIR(LAPIC, LAPIC, struct kvm_lapic_state),
+	.presence = KVMFORK_WITH_LAPIC,
+};
+
+const struct kvmfork_record_type kvmfork_record_regs = {
+	KVMFORK_PAIR(REGS, REGS, struct kvm_regs),
+};
+
+const struct kvmfork_record_type kvmfork_record_events = {
+	KVMFORK_PAIR(EVENTS, VCPU_EVENTS, struct kvm_vcpu_events),
+};
+
+const struct kvmfork_record_type kvmfork_record_mp_state = {
+	KVMFORK_PAIR(MP_STATE, MP_STATE, struct kvm_mp_state),
+};
+
+const struct kvmfork_record_type kvmfork_record_xcrs = {
+	KVMFORK_PAIR(XCRS, XCRS, struct kvm_xcrs),
+	.presence = KVMFORK_SOMETIMES,
+};
 
 /* KVM_SET_XCRS is an error on a host without XSAVE, where there are none. */
 static int xcrs_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
-	static const struct kvmfork_pair pair = KVMFORK_PAIR(XCRS, struct kvm_xcrs);
 	struct kvmfork_record *record;
 	int ret;
 
-	ret = kvmfork_state_save_pair(target, state, &pair);
+	ret = kvmfork_state_save_pair(target, state, &kvmfork_record_xcrs);
 	if (ret)
 		return ret;
 	record = kvmfork_state_last(state);
@@ -335,31 +210,51 @@ static int xsave_load(struct kvmfork_target *target,
 	struct xregs_state *full;
 	long ret = 0;
 
-	if ((saved->header.xfeatures & legacy) != legacy) {
+	/* On a host without XSAVE there is no header either. */
+	if (boot_cpu_has(X86_FEATURE_XSAVE) &&
+	    (saved->header.xfeatures & legacy) != legacy) {
 		full = kmemdup(record->data, record->size, GFP_KERNEL_ACCOUNT);
 		if (!full)
 			return -ENOMEM;
 		full->header.xfeatures |= legacy;
-		ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+		ret = kvmfork_kvm_set(target->scratch, target->file, record->type->cmd,
 				      full, record->size);
 		kfree(full);
 	}
 	if (ret >= 0)
-		ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd,
+		ret = kvmfork_kvm_set(target->scratch, target->file, record->type->cmd,
 				      record->data, record->size);
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+	return ret < 0 ? kvmfork_target_report(target, record->type->name, ret) : 0;
 }
+
+static int xsave_check(const struct kvmfork_record *record,
+		       struct kvmfork_report *reason)
+{
+	const struct xregs_state *saved = (const void *)record->data;
+
+	if (record->size < sizeof(struct kvm_xsave))
+		return kvmfork_report(reason, -EINVAL, "it is too short");
+	if (boot_cpu_has(X86_FEATURE_XSAVE) &&
+	    !cpu_has_xfeatures(saved->header.xfeatures, NULL))
+		return kvmfork_report(reason, -EOPNOTSUPP,
+				      "this CPU does not have all features of %#llx",
+				      saved->header.xfeatures);
+	return 0;
+}
+
+const struct kvmfork_record_type kvmfork_record_xsave = {
+	.id = KVMFORK_STATE_XSAVE,
+	.name = "KVM_SET_XSAVE",
+	.get = KVM_GET_XSAVE2,
+	.cmd = KVM_SET_XSAVE,
+	.load = xsave_load,
+	.check = xsave_check,
+};
 
 static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
 		      struct kvmfork_state *state)
 {
-	struct kvmfork_pair pair = {
-		.name = "KVM_SET_XSAVE",
-		.get = KVM_GET_XSAVE2,
-		.set = KVM_SET_XSAVE,
-	};
 	long size;
-	int ret;
 
 	/* Larger than struct kvm_xsave when the guest may use AMX. */
 	size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
@@ -367,11 +262,9 @@ static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
 		return size;
 	if (size > KVMFORK_SCRATCH_SIZE)
 		return -E2BIG;
-	pair.size = max_t(long, size, sizeof(struct kvm_xsave));
-	ret = kvmfork_state_save_pair(target, state, &pair);
-	if (!ret && boot_cpu_has(X86_FEATURE_XSAVE))
-		kvmfork_state_last(state)->load = xsave_load;
-	return ret;
+	size = max_t(long, size, sizeof(struct kvm_xsave));
+	return kvmfork_state_save_sized(target, state, &kvmfork_record_xsave,
+					size);
 }
 
 #ifdef KVM_REG_GUEST_SSP
@@ -397,8 +290,16 @@ static int ssp_load(struct kvmfork_target *target,
 	args.value = *(const u64 *)record->data;
 	ret = kvmfork_kvm_set(target->scratch, target->file, KVM_SET_ONE_REG,
 			      &args, sizeof(args));
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+	return ret < 0 ? kvmfork_target_report(target, record->type->name, ret) : 0;
 }
+
+const struct kvmfork_record_type kvmfork_record_guest_ssp = {
+	.id = KVMFORK_STATE_GUEST_SSP,
+	.name = "KVM_REG_GUEST_SSP",
+	.load = ssp_load,
+	.size = sizeof(u64),
+	.presence = KVMFORK_SOMETIMES,
+};
 
 /* The shadow stack pointer, of guests that have shadow stacks. */
 static int ssp_save(struct kvmfork_target *target, struct kvmfork_state *state)
@@ -410,7 +311,7 @@ static int ssp_save(struct kvmfork_target *target, struct kvmfork_state *state)
 	if (kvmfork_kvm_exchange(target->scratch, target->file, KVM_GET_ONE_REG,
 				 &args, sizeof(args)) < 0)
 		return 0;
-	record = kvmfork_state_add(state, "KVM_REG_GUEST_SSP", 0, ssp_load,
+	record = kvmfork_state_add(state, &kvmfork_record_guest_ssp,
 				   sizeof(u64));
 	if (!record)
 		return -ENOMEM;
@@ -418,6 +319,21 @@ static int ssp_save(struct kvmfork_target *target, struct kvmfork_state *state)
 	return 0;
 }
 #else
+static int ssp_check(const struct kvmfork_record *record,
+		     struct kvmfork_report *reason)
+{
+	return kvmfork_report(reason, -EOPNOTSUPP,
+			      "this kernel has no shadow stacks for guests");
+}
+
+const struct kvmfork_record_type kvmfork_record_guest_ssp = {
+	.id = KVMFORK_STATE_GUEST_SSP,
+	.name = "KVM_REG_GUEST_SSP",
+	.size = sizeof(u64),
+	.presence = KVMFORK_SOMETIMES,
+	.check = ssp_check,
+};
+
 static int ssp_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	return 0;
@@ -425,17 +341,10 @@ static int ssp_save(struct kvmfork_target *target, struct kvmfork_state *state)
 #endif
 
 /* What user space has told KVM through kvm_run. */
-struct run_inputs {
-	u64 cr8;
-	u64 apic_base;
-	u64 kvm_valid_regs;
-	u8 request_interrupt_window;
-};
-
 static int run_load(struct kvmfork_target *target,
 		    const struct kvmfork_record *record)
 {
-	const struct run_inputs *inputs = (const void *)record->data;
+	const struct kvmfork_state_run *inputs = (const void *)record->data;
 	struct kvm_run *run;
 
 	run = kvmfork_vcpu_run(kvmfork_file_to_vcpu(target->file));
@@ -446,14 +355,31 @@ static int run_load(struct kvmfork_target *target,
 	return 0;
 }
 
+static int run_check(const struct kvmfork_record *record,
+		     struct kvmfork_report *reason)
+{
+	const struct kvmfork_state_run *inputs = (const void *)record->data;
+
+	if (memchr_inv(inputs->reserved, 0, sizeof(inputs->reserved)))
+		return kvmfork_report(reason, -EINVAL, "reserved is not zero");
+	return 0;
+}
+
+const struct kvmfork_record_type kvmfork_record_run = {
+	.id = KVMFORK_STATE_RUN,
+	.name = "kvm_run",
+	.load = run_load,
+	.size = sizeof(struct kvmfork_state_run),
+	.check = run_check,
+};
+
 static int run_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 {
 	const struct kvm_run *run = kvmfork_vcpu_run(vcpu);
 	struct kvmfork_record *record;
-	struct run_inputs *inputs;
+	struct kvmfork_state_run *inputs;
 
-	record = kvmfork_state_add(state, "kvm_run", 0, run_load,
-				   sizeof(*inputs));
+	record = kvmfork_state_add(state, &kvmfork_record_run, sizeof(*inputs));
 	if (!record)
 		return -ENOMEM;
 	inputs = (void *)record->data;
@@ -475,17 +401,24 @@ static int guest_debug_load(struct kvmfork_target *target,
 	kvmfork_vcpu_guest_debug(kvmfork_file_to_vcpu(target->file), &now);
 	if (!debug->control && !now.control)
 		return 0;
-	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd, debug,
+	ret = kvmfork_kvm_set(target->scratch, target->file, record->type->cmd, debug,
 			      sizeof(*debug));
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
+	return ret < 0 ? kvmfork_target_report(target, record->type->name, ret) : 0;
 }
+
+const struct kvmfork_record_type kvmfork_record_guest_debug = {
+	.id = KVMFORK_STATE_GUEST_DEBUG,
+	.name = "KVM_SET_GUEST_DEBUG",
+	.cmd = KVM_SET_GUEST_DEBUG,
+	.load = guest_debug_load,
+	.size = sizeof(struct kvm_guest_debug),
+};
 
 static int guest_debug_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 {
 	struct kvmfork_record *record;
 
-	record = kvmfork_state_add(state, "KVM_SET_GUEST_DEBUG",
-				   KVM_SET_GUEST_DEBUG, guest_debug_load,
+	record = kvmfork_state_add(state, &kvmfork_record_guest_debug,
 				   sizeof(struct kvm_guest_debug));
 	if (!record)
 		return -ENOMEM;
@@ -496,13 +429,6 @@ static int guest_debug_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state)
 int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct file *vm_file, struct kvmfork_state *state)
 {
-	static const struct kvmfork_pair
-		sregs = KVMFORK_PAIR(SREGS2, struct kvm_sregs2),
-		debugregs = KVMFORK_PAIR(DEBUGREGS, struct kvm_debugregs),
-		lapic = KVMFORK_PAIR(LAPIC, struct kvm_lapic_state),
-		regs = KVMFORK_PAIR(REGS, struct kvm_regs),
-		events = KVMFORK_PAIR(VCPU_EVENTS, struct kvm_vcpu_events),
-		mp_state = KVMFORK_PAIR(MP_STATE, struct kvm_mp_state);
 	struct kvm_mp_state scratch;
 	int ret;
 
@@ -515,25 +441,24 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 	/* What KVM checks all else against. */
 	ret = ret ?: cpuid_save(target, vcpu, state);
 	/* Before anything is measured in TSC cycles. */
-	ret = ret ?: tsc_khz_save(target, state);
-	ret = ret ?: tsc_offset_save(target, state);
+	ret = ret ?: kvmfork_tsc_save(target, state);
 	/* EFER and CR4 before what they enable; APIC base before the LAPIC. */
-	ret = ret ?: kvmfork_state_save_pair(target, state, &sregs);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &kvmfork_record_sregs);
 	ret = ret ?: kvmfork_msrs_save_vmx(target, state);
-	ret = ret ?: nested_save(target, vm_file, state);
+	ret = ret ?: kvmfork_nested_save(target, vm_file, state);
 	ret = ret ?: xcrs_save(target, state);
 	ret = ret ?: xsave_save(target, vm_file, state);
-	ret = ret ?: kvmfork_state_save_pair(target, state, &debugregs);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &kvmfork_record_debugregs);
 	/* The timer mode is in the LAPIC, the TSC deadline among the MSRs. */
 	if (!ret && kvmfork_vcpu_has_lapic(vcpu))
-		ret = kvmfork_state_save_pair(target, state, &lapic);
+		ret = kvmfork_state_save_pair(target, state, &kvmfork_record_lapic);
 	ret = ret ?: kvmfork_msrs_save(target, vcpu, state);
 	ret = ret ?: pv_cpuid_save(vcpu, state);
 	ret = ret ?: ssp_save(target, state);
 	/* Drops pending exceptions, so before the events. */
-	ret = ret ?: kvmfork_state_save_pair(target, state, &regs);
-	ret = ret ?: kvmfork_state_save_pair(target, state, &events);
-	ret = ret ?: kvmfork_state_save_pair(target, state, &mp_state);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &kvmfork_record_regs);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &kvmfork_record_events);
+	ret = ret ?: kvmfork_state_save_pair(target, state, &kvmfork_record_mp_state);
 	ret = ret ?: guest_debug_save(vcpu, state);
 	return ret ?: run_save(vcpu, state);
 }

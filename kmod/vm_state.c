@@ -1,96 +1,87 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Saving the devices and the clock of a VM. */
+/* Saving the devices of a VM. */
 #include <linux/kvm.h>
-#include <linux/ktime.h>
 
 #include "kvmpeek.h"
 #include "state.h"
 
+static int irqchip_check(const struct kvmfork_record *record,
+			 struct kvmfork_report *reason);
+
+#define IRQCHIP(_id)				\
+	.id = KVMFORK_STATE_##_id,		\
+	.name = "KVM_SET_IRQCHIP",		\
+	.cmd = KVM_SET_IRQCHIP,			\
+	.size = sizeof(struct kvm_irqchip),	\
+	.presence = KVMFORK_WITH_PIC,		\
+	.check = irqchip_check
+
+const struct kvmfork_record_type kvmfork_record_pic_slave = {
+	IRQCHIP(PIC_SLAVE),
+};
+
+const struct kvmfork_record_type kvmfork_record_pic_master = {
+	IRQCHIP(PIC_MASTER),
+};
+
+const struct kvmfork_record_type kvmfork_record_ioapic = {
+	IRQCHIP(IOAPIC),
+};
+
+static u32 irqchip_id(const struct kvmfork_record_type *type)
+{
+	if (type == &kvmfork_record_pic_slave)
+		return KVM_IRQCHIP_PIC_SLAVE;
+	if (type == &kvmfork_record_pic_master)
+		return KVM_IRQCHIP_PIC_MASTER;
+	return KVM_IRQCHIP_IOAPIC;
+}
+
+static int irqchip_check(const struct kvmfork_record *record,
+			 struct kvmfork_report *reason)
+{
+	const struct kvm_irqchip *chip = (const void *)record->data;
+
+	if (chip->chip_id != irqchip_id(record->type))
+		return kvmfork_report(reason, -EINVAL, "chip_id is %u",
+				      chip->chip_id);
+	return 0;
+}
+
 static int irqchip_save(struct kvmfork_target *target, struct kvmfork_state *state)
 {
 	/* The master last: it takes what the slave has pending at that time. */
-	static const u32 chips[] = {
-		KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_IOAPIC,
+	static const struct kvmfork_record_type *const types[] = {
+		&kvmfork_record_pic_slave, &kvmfork_record_pic_master,
+		&kvmfork_record_ioapic,
 	};
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(chips); i++) {
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
 		struct kvmfork_record *record;
 		struct kvm_irqchip *chip;
 		long ret;
 
-		record = kvmfork_state_add(state, "KVM_SET_IRQCHIP",
-					   KVM_SET_IRQCHIP, NULL, sizeof(*chip));
+		record = kvmfork_state_add(state, types[i], sizeof(*chip));
 		if (!record)
 			return -ENOMEM;
 		chip = (void *)record->data;
-		chip->chip_id = chips[i];
+		chip->chip_id = irqchip_id(types[i]);
 		ret = kvmfork_kvm_exchange(target->scratch, target->file,
 					   KVM_GET_IRQCHIP, chip, sizeof(*chip));
 		if (ret < 0)
 			return kvmfork_target_report(target, "KVM_GET_IRQCHIP",
 						     ret);
+		/* Another thread of the caller's can have written there. */
+		chip->chip_id = irqchip_id(types[i]);
 	}
 	return 0;
 }
 
-/* The guest's clock, and the host's at the same instant. */
-struct clock_state {
-	u64 clock;
-	u64 boottime;
+const struct kvmfork_record_type kvmfork_record_pit = {
+	KVMFORK_PAIR(PIT, PIT2, struct kvm_pit_state2),
+	.presence = KVMFORK_WITH_PIT,
 };
-
-/* Realtime minus boottime, which changes when the host's time is set. */
-static u64 realtime_offset(void)
-{
-	return ktime_to_ns(ktime_mono_to_any(0, TK_OFFS_REAL)) -
-	       ktime_to_ns(ktime_mono_to_any(0, TK_OFFS_BOOT));
-}
-
-/*
- * The clock of the child goes on from where the parent's was, plus the time
- * since. KVM adds that by itself, with interrupts off, to what is given to it
- * with a realtime: reading the time here would add what passes until the call.
- */
-static int clock_load(struct kvmfork_target *target,
-		      const struct kvmfork_record *record)
-{
-	const struct clock_state *saved = (const void *)record->data;
-	struct kvm_clock_data data = {
-		.clock = saved->clock,
-		.flags = KVM_CLOCK_REALTIME,
-		.realtime = saved->boottime + realtime_offset(),
-	};
-	long ret;
-
-	ret = kvmfork_kvm_set(target->scratch, target->file, record->cmd, &data,
-			      sizeof(data));
-	return ret < 0 ? kvmfork_target_report(target, record->name, ret) : 0;
-}
-
-int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_state *state)
-{
-	struct kvmfork_record *record;
-	struct kvm_clock_data data;
-	struct clock_state *saved;
-	long ret;
-
-	record = kvmfork_state_add(state, "KVM_SET_CLOCK", KVM_SET_CLOCK,
-				   clock_load, sizeof(*saved));
-	if (!record)
-		return -ENOMEM;
-	ret = kvmfork_kvm_get(target->scratch, target->file, KVM_GET_CLOCK,
-			      &data, sizeof(data));
-	if (ret < 0)
-		return kvmfork_target_report(target, "KVM_GET_CLOCK", ret);
-	saved = (void *)record->data;
-	saved->clock = data.clock;
-	/* Without the pair (the host's clock is not the TSC) it is a bit late. */
-	saved->boottime = data.flags & KVM_CLOCK_REALTIME ?
-			  data.realtime - realtime_offset() :
-			  ktime_get_boottime_ns();
-	return 0;
-}
 
 /* Of the modes of a channel, one in which it has no timer. */
 #define PIT_MODE_IDLE	5
@@ -126,13 +117,11 @@ int kvmfork_devices_save(struct kvmfork_target *target,
 			 const struct kvmfork_shape *shape,
 			 struct kvmfork_state *state)
 {
-	static const struct kvmfork_pair pit =
-		KVMFORK_PAIR(PIT2, struct kvm_pit_state2);
 	int ret = 0;
 
 	if (shape->irqchip == KVMFORK_IRQCHIP_KERNEL)
 		ret = irqchip_save(target, state);
 	if (!ret && shape->pit)
-		ret = kvmfork_state_save_pair(target, state, &pit);
+		ret = kvmfork_state_save_pair(target, state, &kvmfork_record_pit);
 	return ret;
 }
