@@ -9,8 +9,10 @@
 #include "fs.h"
 #include "kvmcall.h"
 #include "kvmpeek.h"
+#include "load.h"
 #include "mem.h"
 #include "state.h"
+#include "template.h"
 #include "tree.h"
 #include "ud.h"
 #include "vm.h"
@@ -25,7 +27,7 @@ static long ioctl_get_info(struct kvmfork_args *to)
 		.features = KVMFORK_FEATURE_MEMORY | KVMFORK_FEATURE_FORK |
 			    KVMFORK_FEATURE_TEMPLATE | KVMFORK_FEATURE_RESET |
 			    KVMFORK_FEATURE_SPAWN_MANY | KVMFORK_FEATURE_DIFF |
-			    KVMFORK_FEATURE_HUGE,
+			    KVMFORK_FEATURE_EXPORT | KVMFORK_FEATURE_HUGE,
 		.memory_size_max = KVMFORK_MEMORY_SIZE_MAX,
 	};
 	size_t size = _IOC_SIZE(to->cmd);
@@ -87,6 +89,30 @@ static long ioctl_attach(struct kvmfork_args *from)
 	return ret;
 }
 
+static long ioctl_load(struct kvmfork_args *from)
+{
+	struct kvmfork_template *template;
+	struct kvmfork_report report = {};
+	struct kvmfork_load args;
+	int ret;
+
+	ret = kvmfork_args_get(from, &args, sizeof(args));
+	if (ret)
+		return ret;
+	if (args.flags || memchr_inv(args.reserved, 0, sizeof(args.reserved)))
+		return -EINVAL;
+	template = kvmfork_load(&args, &report);
+	if (IS_ERR(template)) {
+		kvmfork_report_copy(&report, u64_to_user_ptr(args.message),
+				    args.message_size);
+		return PTR_ERR(template);
+	}
+	ret = kvmfork_template_install(template);
+	if (ret < 0)
+		kvmfork_template_destroy(template);
+	return ret;
+}
+
 static long kvmfork_dev_ioctl(struct file *file, unsigned int cmd,
 			      unsigned long arg)
 {
@@ -99,6 +125,8 @@ static long kvmfork_dev_ioctl(struct file *file, unsigned int cmd,
 		return ioctl_create_memory(&args);
 	case KVMFORK_CMD(KVMFORK_ATTACH):
 		return ioctl_attach(&args);
+	case KVMFORK_CMD(KVMFORK_LOAD):
+		return ioctl_load(&args);
 	default:
 		return -ENOTTY;
 	}

@@ -10,6 +10,7 @@
 #include "args.h"
 #include "fs.h"
 #include "kvmcall.h"
+#include "load.h"
 #include "state.h"
 #include "stop.h"
 #include "template.h"
@@ -211,6 +212,27 @@ static long ioctl_open_memory(struct kvmfork_template *template,
 	return kvmfork_install_file(kvmfork_mem_spawn(&template->memories[args.index]));
 }
 
+static long ioctl_export(struct kvmfork_template *template,
+			 struct kvmfork_args *from)
+{
+	struct kvmfork_export args;
+	u64 room;
+	int ret;
+
+	ret = kvmfork_args_get(from, &args, sizeof(args));
+	if (ret)
+		return ret;
+	if (args.flags || args.reserved)
+		return -EINVAL;
+	room = args.size;
+	ret = kvmfork_export(template, u64_to_user_ptr(args.state), room,
+			     &args.size);
+	if (ret)
+		return ret;
+	ret = kvmfork_args_put(from, 0, &args, sizeof(args));
+	return ret ?: args.size > room ? -E2BIG : 0;
+}
+
 static long kvmfork_template_ioctl(struct file *file, unsigned int cmd,
 				   unsigned long arg)
 {
@@ -223,6 +245,8 @@ static long kvmfork_template_ioctl(struct file *file, unsigned int cmd,
 		return ioctl_spawn_many(file->private_data, &args);
 	case KVMFORK_CMD(KVMFORK_OPEN_MEMORY):
 		return ioctl_open_memory(file->private_data, &args);
+	case KVMFORK_CMD(KVMFORK_EXPORT):
+		return ioctl_export(file->private_data, &args);
 	default:
 		return -ENOTTY;
 	}

@@ -36,6 +36,7 @@
 #define KVMFORK_FEATURE_RESET		(1ULL << 4)
 #define KVMFORK_FEATURE_SPAWN_MANY	(1ULL << 5)
 #define KVMFORK_FEATURE_DIFF		(1ULL << 6)
+#define KVMFORK_FEATURE_EXPORT		(1ULL << 7)
 #define KVMFORK_FEATURE_HUGE		(1ULL << 9)
 
 /* The largest memory file, in bytes. */
@@ -266,6 +267,44 @@ struct kvmfork_open_memory {
 };
 
 /**
+ * struct kvmfork_export - a template's state as bytes
+ * @flags: zero
+ * @state: user pointer to room for them, see linux/kvmfork_state.h
+ * @size: in: bytes at @state; out: how many there are (with E2BIG: how many it
+ *	takes)
+ * @reserved: zero
+ */
+struct kvmfork_export {
+	__u64 flags;
+	__u64 state;
+	__u64 size;
+	__u64 reserved;
+};
+
+/**
+ * struct kvmfork_load - make a template of a state and of memory files
+ * @flags: zero
+ * @state: user pointer to what KVMFORK_EXPORT gave
+ * @size: bytes at @state
+ * @memory_fds: user pointer to __s32[@nr_memories]: memory files, in the order
+ *	of kvmfork_open_memory.index. They are frozen as by KVMFORK_FREEZE
+ * @nr_memories: entries of @memory_fds
+ * @message_size: bytes at @message
+ * @message: as in struct kvmfork_freeze
+ * @reserved: zero
+ */
+struct kvmfork_load {
+	__u64 flags;
+	__u64 state;
+	__u64 size;
+	__u64 memory_fds;
+	__u32 nr_memories;
+	__u32 message_size;
+	__u64 message;
+	__u64 reserved[2];
+};
+
+/**
  * struct kvmfork_diff - which pages of two memory files are not the same page
  * @offset: of the first page, bytes, a multiple of 4096
  * @size: bytes, a multiple of 4096, at least one page; the range lies in the
@@ -291,10 +330,11 @@ struct kvmfork_diff {
 
 #define KVMFORK_IOC		0xBF
 
-/* On /dev/kvmfork. The last two return a new close-on-exec fd. */
+/* On /dev/kvmfork. All but the first return a new close-on-exec fd. */
 #define KVMFORK_GET_INFO	_IOR(KVMFORK_IOC, 0x00, struct kvmfork_info)
 #define KVMFORK_CREATE_MEMORY	_IOW(KVMFORK_IOC, 0x01, struct kvmfork_create_memory)
 #define KVMFORK_ATTACH		_IOW(KVMFORK_IOC, 0x02, struct kvmfork_attach)
+#define KVMFORK_LOAD		_IOW(KVMFORK_IOC, 0x03, struct kvmfork_load)
 
 /* On an attach file. FREEZE returns the fd of the template, close-on-exec. */
 #define KVMFORK_TRAP		_IOW(KVMFORK_IOC, 0x10, struct kvmfork_trap)
@@ -307,6 +347,7 @@ struct kvmfork_diff {
 #define KVMFORK_SPAWN		_IOWR(KVMFORK_IOC, 0x20, struct kvmfork_spawn)
 #define KVMFORK_SPAWN_MANY	_IOWR(KVMFORK_IOC, 0x21, struct kvmfork_spawn_many)
 #define KVMFORK_OPEN_MEMORY	_IOW(KVMFORK_IOC, 0x22, struct kvmfork_open_memory)
+#define KVMFORK_EXPORT		_IOWR(KVMFORK_IOC, 0x23, struct kvmfork_export)
 
 /* On a memory file. */
 #define KVMFORK_DIFF		_IOWR(KVMFORK_IOC, 0x30, struct kvmfork_diff)
