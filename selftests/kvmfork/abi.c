@@ -7,6 +7,7 @@
 
 #include "fork.h"
 #include "harness.h"
+#include "save.h"
 
 enum file_kind { FILE_DEVICE, FILE_MEMORY, FILE_ATTACH, FILE_TEMPLATE, FILE_KINDS };
 
@@ -18,6 +19,7 @@ static const struct {
 	{ "GET_INFO", FILE_DEVICE, KVMFORK_GET_INFO },
 	{ "CREATE_MEMORY", FILE_DEVICE, KVMFORK_CREATE_MEMORY },
 	{ "ATTACH", FILE_DEVICE, KVMFORK_ATTACH },
+	{ "LOAD", FILE_DEVICE, KVMFORK_LOAD },
 	{ "TRAP", FILE_ATTACH, KVMFORK_TRAP },
 	{ "FREEZE", FILE_ATTACH, KVMFORK_FREEZE },
 	{ "FORK", FILE_ATTACH, KVMFORK_FORK },
@@ -25,6 +27,7 @@ static const struct {
 	{ "SPAWN", FILE_TEMPLATE, KVMFORK_SPAWN },
 	{ "SPAWN_MANY", FILE_TEMPLATE, KVMFORK_SPAWN_MANY },
 	{ "OPEN_MEMORY", FILE_TEMPLATE, KVMFORK_OPEN_MEMORY },
+	{ "EXPORT", FILE_TEMPLATE, KVMFORK_EXPORT },
 	{ "DIFF", FILE_MEMORY, KVMFORK_DIFF },
 };
 
@@ -39,6 +42,9 @@ FIXTURE(abi) {
 	struct kvmfork_info info;
 	struct kvmfork_spawn_many many;
 	struct kvmfork_open_memory open;
+	struct kvmfork_export export;
+	struct load_call load;
+	struct blob blob;
 	struct kvmfork_diff diff;
 	int32_t result;
 	uint64_t bitmap[GUEST_MEMORY / PAGE_SIZE / 64];
@@ -53,10 +59,14 @@ FIXTURE_SETUP(abi)
 	self->files[FILE_TEMPLATE] = vm_freeze(&self->vm);
 	self->memory.size = PAGE_SIZE;
 	self->attach.vm_fd = -1;
+	template_export(self->files[FILE_TEMPLATE], &self->blob);
+	load_call_init(&self->load, &self->blob, self->files[FILE_TEMPLATE]);
 }
 
 FIXTURE_TEARDOWN(abi)
 {
+	load_call_close(&self->load);
+	free(self->blob.bytes);
 	close(self->files[FILE_TEMPLATE]);
 	vm_close(&self->vm);
 }
@@ -91,6 +101,14 @@ static void *abi_argument(FIXTURE_DATA(abi) *self, unsigned int cmd)
 		return &self->many;
 	case KVMFORK_OPEN_MEMORY:
 		return &self->open;
+	case KVMFORK_EXPORT:
+		self->export = (struct kvmfork_export) {
+			.state = (unsigned long)self->blob.bytes,
+			.size = self->blob.size,
+		};
+		return &self->export;
+	case KVMFORK_LOAD:
+		return &self->load.args;
 	case KVMFORK_DIFF:
 		self->diff = (struct kvmfork_diff) {
 			.size = GUEST_MEMORY,
@@ -123,6 +141,7 @@ static void abi_close_results(FIXTURE_DATA(abi) *self, unsigned int cmd, int ret
 	case KVMFORK_CREATE_MEMORY:
 	case KVMFORK_FREEZE:
 	case KVMFORK_OPEN_MEMORY:
+	case KVMFORK_LOAD:
 		close(ret);
 		break;
 	case KVMFORK_FORK:
@@ -143,7 +162,7 @@ TEST_F(abi, get_info)
 	EXPECT_EQ(KVMFORK_MEMORY_SIZE_MAX, self->info.memory_size_max);
 	EXPECT_EQ(KVMFORK_FEATURE_MEMORY | KVMFORK_FEATURE_FORK | KVMFORK_FEATURE_TEMPLATE |
 		  KVMFORK_FEATURE_RESET | KVMFORK_FEATURE_SPAWN_MANY | KVMFORK_FEATURE_DIFF |
-		  KVMFORK_FEATURE_HUGE,
+		  KVMFORK_FEATURE_EXPORT | KVMFORK_FEATURE_HUGE,
 		  self->info.features & ~KVMFORK_FEATURE_TRAP_UD);
 }
 
@@ -308,6 +327,7 @@ TEST_F(abi, arguments_that_cannot_be_written)
 {
 	static const unsigned int writers[] = {
 		KVMFORK_GET_INFO, KVMFORK_FORK, KVMFORK_SPAWN, KVMFORK_SPAWN_MANY, KVMFORK_DIFF,
+		KVMFORK_EXPORT,
 	};
 	char *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -11,6 +11,7 @@
 
 #include "fork.h"
 #include "harness.h"
+#include "save.h"
 
 #define GPA	(16UL << 20)
 #define MIB	(1LL << 20)
@@ -260,6 +261,49 @@ TEST_F(module, other_vms_go_on)
 	EXPECT_EQ(0, load());
 	EXPECT_EQ(3, vcpu_run_to_port(&vm.vcpus[0], PORT_SYNC));
 	vm_close(&vm);
+}
+
+/* Shared between the processes. */
+struct kept {
+	char path[SAVE_PATH_SIZE];
+	struct vm shape;
+};
+
+static int save_and_die(void *arg)
+{
+	struct kept *kept = arg;
+
+	make_vm(&kept->shape);
+	TEST_REQUIRE(vcpu_run_to_port(&kept->shape.vcpus[0], PORT_SYNC) == 1, "a wrong guest");
+	template_save(vm_freeze(&kept->shape), kept->path);
+	return 0;
+}
+
+static int restore_and_run(void *arg)
+{
+	struct kept *kept = arg;
+	struct vm child;
+
+	vm_spawn(template_restore(kept->path), &kept->shape, &child);
+	return vcpu_run_to_port(&child.vcpus[0], PORT_SYNC) == 2 ? 0 : 1;
+}
+
+/* By processes of their own, which keep nothing open here. */
+TEST_F(module, loads_what_another_saved)
+{
+	struct kept *kept = mmap(NULL, sizeof(*kept), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, kept);
+	ASSERT_TRUE(process_exited(process_run(save_and_die, kept), 0));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, unload_patiently());
+		ASSERT_EQ(0, load());
+		close(device_open());
+		EXPECT_TRUE(process_exited(process_run(restore_and_run, kept), 0));
+	}
+	template_saved_remove(kept->path);
+	munmap(kept, sizeof(*kept));
 }
 
 /* Load, fork, run, unload. */
