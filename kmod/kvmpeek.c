@@ -519,6 +519,11 @@ void kvmfork_vcpu_cancel_shutdown(struct kvm_vcpu *vcpu)
 	kvm_clear_request(KVM_REQ_TRIPLE_FAULT, vcpu);
 }
 
+void kvmfork_vcpu_flush_tlb(struct kvm_vcpu *vcpu)
+{
+	kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
+}
+
 bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.apf.msr_en_val);

@@ -124,6 +124,11 @@ void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu,
  * KVM_CAP_X86_TRIPLE_FAULT_EVENT it is state that could be set.
  */
 void kvmfork_vcpu_cancel_shutdown(struct kvm_vcpu *vcpu);
+/*
+ * Make the vCPU forget translations of guest-virtual addresses: the guest's page
+ * tables were written behind its back, with nothing unmapped.
+ */
+void kvmfork_vcpu_flush_tlb(struct kvm_vcpu *vcpu);
 /* The guest has switched async page faults on. */
 bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu);
 /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID is on. */

@@ -256,18 +256,24 @@ static int kvmfork_unmap_leaf(void *arg, unsigned long first,
 			      struct page **pages, unsigned long *dirty)
 {
 	struct kvmfork_clean *clean = arg;
+	struct folio *huge = NULL;
 	unsigned int i;
 
 	clean->nr_dirty += hweight_long(*dirty);
 	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS) {
-		/* All of a huge page: what refers to it then is not mappings. */
-		if (kvmfork_page_is_huge(pages[i]))
-			kvmfork_stretch_add(&clean->stretch,
-					    round_down(first + i, KVMFORK_HUGE_NR),
-					    KVMFORK_HUGE_NR, pages[i]);
-		else
+		if (huge && page_folio(pages[i]) == huge)
+			continue;
+		huge = NULL;
+		if (!kvmfork_page_is_huge(pages[i])) {
 			kvmfork_stretch_add(&clean->stretch, first + i, 1,
 					    pages[i]);
+			continue;
+		}
+		/* All of it: what refers to it then is not mappings. */
+		huge = page_folio(pages[i]);
+		kvmfork_stretch_add(&clean->stretch,
+				    round_down(first + i, KVMFORK_HUGE_NR),
+				    KVMFORK_HUGE_NR, pages[i]);
 	}
 	return 0;
 }
@@ -282,13 +288,18 @@ static int kvmfork_clean_leaf(void *arg, unsigned long first,
 			      struct page **pages, unsigned long *dirty)
 {
 	struct kvmfork_clean *clean = arg;
+	struct folio *free = NULL;	/* looked at last, and not held */
 	unsigned long held = 0;
 	unsigned int i;
 	int ret;
 
 	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS) {
-		if (page_count(pages[i]) == 1)
+		struct folio *folio = page_folio(pages[i]);
+
+		if (folio == free || folio_ref_count(folio) == 1) {
+			free = folio;
 			continue;
+		}
 		__set_bit(i, &held);
 		ret = kvmfork_clean_held(clean, first + i, pages[i]);
 		if (ret)
@@ -370,10 +381,51 @@ void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen)
 struct kvmfork_reset_memory {
 	struct kvmfork_stretch stretch;
 	unsigned long nr_pages;
+	bool keep;
 };
 
-static void kvmfork_reset_page(void *arg, unsigned long index,
-			       struct page *mine, struct page *theirs)
+/*
+ * May a page be written over? Not when it is more than the tree's and mapped: who
+ * refers to it has a page that is no longer the VM's, as if it were dropped.
+ */
+static bool kvmfork_may_keep(struct kvmfork_mem *mem, unsigned long index,
+			     struct page *mine, struct page *theirs)
+{
+	int count;
+
+	if (!mine || !kvmfork_tree_lookup(&mem->tree, index).dirty ||
+	    kvmfork_page_is_huge(mine))
+		return false;
+	if (PageHWPoison(mine) || (theirs && PageHWPoison(theirs)))
+		return false;
+	count = page_count(mine);
+	/* As in kvmfork_mem_writable(). */
+	smp_rmb();
+	return count <= 1 + mapcount(mine);
+}
+
+/*
+ * What has been written over when a page comes that cannot be is dropped with
+ * the others: nothing is lost.
+ */
+static void kvmfork_keep_page(void *arg, unsigned long index,
+			      struct page *mine, struct page *theirs)
+{
+	struct kvmfork_reset_memory *reset = arg;
+
+	reset->nr_pages++;
+	reset->keep = reset->keep && kvmfork_may_keep(reset->stretch.mem, index,
+						      mine, theirs);
+	if (!reset->keep)
+		return;
+	if (theirs)
+		copy_highpage(mine, theirs);
+	else
+		clear_highpage(mine);
+}
+
+static void kvmfork_drop_page(void *arg, unsigned long index,
+			      struct page *mine, struct page *theirs)
 {
 	struct kvmfork_reset_memory *reset = arg;
 	struct page *seen = mine ?: reset->stretch.mem->zero;
@@ -384,15 +436,27 @@ static void kvmfork_reset_page(void *arg, unsigned long index,
 }
 
 unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,
-				const struct kvmfork_frozen *frozen)
+				const struct kvmfork_frozen *frozen, bool keep)
 {
-	struct kvmfork_reset_memory reset = { .stretch.mem = mem };
+	struct kvmfork_reset_memory reset = {
+		.stretch.mem = mem,
+		.keep = keep,
+	};
 	struct kvmfork_tree old;
+	unsigned long last = mem->nr_pages - 1;
 
 	down_write(&mem->lock);
 	old = mem->tree;
-	kvmfork_tree_diff(&old, &frozen->tree, 0, mem->nr_pages - 1,
-			  kvmfork_reset_page, &reset);
+	if (keep)
+		kvmfork_tree_diff(&old, &frozen->tree, 0, last,
+				  kvmfork_keep_page, &reset);
+	if (reset.keep) {
+		up_write(&mem->lock);
+		return reset.nr_pages;
+	}
+	reset.nr_pages = 0;
+	kvmfork_tree_diff(&old, &frozen->tree, 0, last, kvmfork_drop_page,
+			  &reset);
 	kvmfork_stretch_end(&reset.stretch);
 	kvmfork_tree_share(&mem->tree, &frozen->tree);
 	kvmfork_mem_account(mem);

@@ -73,10 +73,12 @@ void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen);
 /*
  * Make the memory hold what @frozen, of the same size, does: as if it had just
  * been spawned from there. Mappings stay; pages that are the same in both stay
- * mapped. Returns how many pages were not.
+ * mapped. With @keep, if it can be, the pages that are not stay where they are,
+ * private, and are written over: the VM's vCPUs may have cached translations
+ * from them. Returns how many pages were not the same.
  */
 unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,
-				const struct kvmfork_frozen *frozen);
+				const struct kvmfork_frozen *frozen, bool keep);
 
 /* For the other mem_*.c. */
 

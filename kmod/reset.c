@@ -156,7 +156,7 @@ static int drop_shadow_pages(struct reset *reset)
 	return 0;
 }
 
-static int reset_memory(struct reset *reset)
+static int reset_memory(struct reset *reset, bool keep)
 {
 	const struct kvmfork_template *template = reset->template;
 	u32 i;
@@ -164,7 +164,9 @@ static int reset_memory(struct reset *reset)
 	for (i = 0; i < template->nr_memories; i++)
 		reset->nr_pages +=
 			kvmfork_mem_reset(kvmfork_mem_from_file(reset->memories[i]),
-					  &template->memories[i]);
+					  &template->memories[i], keep);
+	for (i = 0; keep && i < reset->stopped.nr_vcpus; i++)
+		kvmfork_vcpu_flush_tlb(reset->stopped.vcpus[i].vcpu);
 	if (!kvmfork_kvm_has_shadow_pages(reset->stopped.vm->kvm))
 		return 0;
 	return drop_shadow_pages(reset);
@@ -212,7 +214,7 @@ static int reset_stopped(struct reset *reset, u64 flags)
 	if (!ret && flags & KVMFORK_RESET_STATE)
 		ret = kvmfork_stop_discard_io(&reset->stopped);
 	if (!ret && flags & KVMFORK_RESET_MEMORY)
-		ret = reset_memory(reset);
+		ret = reset_memory(reset, flags & KVMFORK_RESET_KEEP);
 	if (!ret && flags & KVMFORK_RESET_STATE)
 		ret = reset_state(reset);
 	return ret ?: kvmfork_stop_check(&reset->stopped);

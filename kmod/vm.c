@@ -189,9 +189,12 @@ static int reset(struct kvmfork_vm *vm, const struct kvmfork_template *template,
 
 static int reset_check(const struct kvmfork_reset *args)
 {
-	const u64 known = KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE;
+	const u64 known = KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE |
+			  KVMFORK_RESET_KEEP;
 
 	if (!args->flags || args->flags & ~known || args->reserved32 ||
+	    (args->flags & KVMFORK_RESET_KEEP &&
+	     !(args->flags & KVMFORK_RESET_MEMORY)) ||
 	    memchr_inv(args->reserved, 0, sizeof(args->reserved)))
 		return -EINVAL;
 	return 0;

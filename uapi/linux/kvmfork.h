@@ -38,6 +38,7 @@
 #define KVMFORK_FEATURE_DIFF		(1ULL << 6)
 #define KVMFORK_FEATURE_EXPORT		(1ULL << 7)
 #define KVMFORK_FEATURE_HUGE		(1ULL << 9)
+#define KVMFORK_FEATURE_RESET_KEEP	(1ULL << 10)
 
 /* The largest memory file, in bytes. */
 #define KVMFORK_MEMORY_SIZE_MAX		(1ULL << 44)
@@ -200,6 +201,11 @@ struct kvmfork_fork {
 /* Bits of kvmfork_reset.flags: what goes back. At least one. */
 #define KVMFORK_RESET_MEMORY	(1ULL << 0)
 #define KVMFORK_RESET_STATE	(1ULL << 1)
+/*
+ * How memory goes back: pages that the VM has written stay its own and mapped,
+ * and are written over. Only with KVMFORK_RESET_MEMORY.
+ */
+#define KVMFORK_RESET_KEEP	(1ULL << 2)
 
 /**
  * struct kvmfork_reset - put a VM into the state of a template, in place
