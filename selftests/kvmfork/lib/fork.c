@@ -257,6 +257,9 @@ int __vm_reset(struct vm *vm, int template_fd, uint64_t flags)
 
 	reset_call_init(&call, vm, template_fd);
 	call.args.flags = flags;
+	/* KVMFORK_TEST_KEEP=1: all resets of memory keep the pages. */
+	if (flags & KVMFORK_RESET_MEMORY && getenv("KVMFORK_TEST_KEEP"))
+		call.args.flags |= KVMFORK_RESET_KEEP;
 	ret = reset_call_run(&call, vm->attach_fd);
 	report(call.message, "reset", ret);
 	return ret;
