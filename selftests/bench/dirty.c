@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Clones of a live parent by how many pages it wrote since the last: next to
- * each other, and all over its memory.
+ * each other, and all over its memory; and in huge pages.
  */
 #include <stdio.h>
 
@@ -47,6 +47,17 @@ static void measure(const struct method *method, const char *where, bool scatter
 		    (last - first) / (LAST - FIRST));
 }
 
+static void measure_huge(void)
+{
+	struct subject_spec spec = { .memory = SUBJECT_HUGE, .mib = MIB };
+	struct vm parent;
+
+	subject_create(&parent, &spec);
+	for (size_t i = 0; i < ARRAY_LENGTH(methods); i++)
+		measure(methods[i], "of huge pages", false, &parent);
+	vm_close(&parent);
+}
+
 static void run(void)
 {
 	struct subject_spec spec = { .memory = SUBJECT_KVMFORK, .mib = MIB };
@@ -58,6 +69,7 @@ static void run(void)
 		measure(methods[i], "scattered", true, &parent);
 	}
 	vm_close(&parent);
+	measure_huge();
 }
 
 const struct benchmark bench_dirty = {

@@ -117,6 +117,21 @@ static void measure_kvmfork(void)
 	vm_close(&parent);
 }
 
+static void measure_huge(void)
+{
+	static const struct source source = { "kvmfork, huge pages", touch_spawned };
+	struct subject_spec spec = { .memory = SUBJECT_HUGE, .mib = MIB };
+	struct template template;
+	struct vm parent;
+
+	subject_create(&parent, &spec);
+	template.parent = &parent;
+	template.fd = vm_freeze(&parent);
+	measure(&source, &template);
+	close(template.fd);
+	vm_close(&parent);
+}
+
 struct forked {
 	const struct vm *parent;
 	enum fault kind;
@@ -195,6 +210,7 @@ static void measure_new(void)
 static void run(void)
 {
 	measure_kvmfork();
+	measure_huge();
 	measure_fork();
 	measure_private();
 	measure_new();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVMFORK_RESET of a VM to the template it came from, by how many pages it
- * wrote: the call alone, and the cycle of reset, run, write and exit.
+ * wrote: the call alone, and the cycle of reset, run, write and exit; and both
+ * with the pages kept.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -16,7 +17,8 @@
 
 static const unsigned int counts[] = { FIRST, 16, 64, 256, LAST };
 
-static void measure_alone(struct vm *vm, int template_fd, const struct point *point)
+static void measure_alone(struct vm *vm, int template_fd, uint64_t flags,
+			  const struct point *point)
 {
 	unsigned int rounds = bench_rounds(ROUNDS);
 	struct series *series = series_create(rounds);
@@ -24,7 +26,7 @@ static void measure_alone(struct vm *vm, int template_fd, const struct point *po
 
 	for (unsigned int i = 0; i < rounds; i++) {
 		stopwatch_start(&watch);
-		vm_reset(vm, template_fd);
+		TEST_REQUIRE(!__vm_reset(vm, template_fd, flags), "KVMFORK_RESET failed");
 		stopwatch_add(&watch, series);
 		subject_run(vm);
 	}
@@ -32,7 +34,8 @@ static void measure_alone(struct vm *vm, int template_fd, const struct point *po
 	series_destroy(series);
 }
 
-static void measure_cycle(struct vm *vm, int template_fd, const struct point *point)
+static void measure_cycle(struct vm *vm, int template_fd, uint64_t flags,
+			  const struct point *point)
 {
 	unsigned int rounds = bench_rounds(ROUNDS);
 	struct series *series = series_create(rounds);
@@ -40,7 +43,7 @@ static void measure_cycle(struct vm *vm, int template_fd, const struct point *po
 
 	for (unsigned int i = 0; i < rounds; i++) {
 		stopwatch_start(&watch);
-		vm_reset(vm, template_fd);
+		TEST_REQUIRE(!__vm_reset(vm, template_fd, flags), "KVMFORK_RESET failed");
 		subject_run(vm);
 		stopwatch_add(&watch, series);
 	}
@@ -57,12 +60,13 @@ static void slope(const char *variant)
 		    (result_median(&last) - result_median(&first)) / (LAST - FIRST));
 }
 
-static void measure(struct vm *parent, const char *where, bool scattered)
+static void measure(struct vm *parent, const char *where, bool scattered, uint64_t flags)
 {
+	const char *kept = flags & KVMFORK_RESET_KEEP ? ", kept" : "";
 	char alone[64], cycle[64];
 
-	snprintf(alone, sizeof(alone), "reset, %s", where);
-	snprintf(cycle, sizeof(cycle), "reset and run, %s", where);
+	snprintf(alone, sizeof(alone), "reset, %s%s", where, kept);
+	snprintf(cycle, sizeof(cycle), "reset and run, %s%s", where, kept);
 	for (size_t i = 0; i < ARRAY_LENGTH(counts); i++) {
 		struct point point = { "reset", alone, "pages", counts[i] };
 		uint32_t stride = scattered && counts[i] ? subject_stride(MIB, counts[i]) : 1;
@@ -74,9 +78,9 @@ static void measure(struct vm *parent, const char *where, bool scattered)
 		fd = vm_freeze(parent);
 		vm_spawn(fd, parent, &vm);
 		subject_run(&vm);
-		measure_alone(&vm, fd, &point);
+		measure_alone(&vm, fd, flags, &point);
 		point.variant = cycle;
-		measure_cycle(&vm, fd, &point);
+		measure_cycle(&vm, fd, flags, &point);
 		vm_close(&vm);
 		close(fd);
 	}
@@ -93,8 +97,10 @@ static void run(void)
 	if (!method_is_available(&method_shell, &point))
 		return;
 	subject_create(&parent, &spec);
-	measure(&parent, "adjacent", false);
-	measure(&parent, "scattered", true);
+	measure(&parent, "adjacent", false, RESET_ALL);
+	measure(&parent, "scattered", true, RESET_ALL);
+	measure(&parent, "adjacent", false, RESET_ALL | KVMFORK_RESET_KEEP);
+	measure(&parent, "scattered", true, RESET_ALL | KVMFORK_RESET_KEEP);
 	vm_close(&parent);
 }
 

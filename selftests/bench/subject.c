@@ -51,6 +51,11 @@ static int subject_memory_open(enum subject_memory memory, uint64_t size)
 
 	if (memory == SUBJECT_KVMFORK)
 		return memory_create(size);
+	if (memory == SUBJECT_HUGE) {
+		fd = __memory_create(size, KVMFORK_MEMORY_HUGE | KVMFORK_MEMORY_HUGE_COPY);
+		TEST_REQUIRE(fd >= 0, "memory of huge pages: %s", strerror(-fd));
+		return fd;
+	}
 	fd = memfd_create("subject", MFD_CLOEXEC);
 	TEST_REQUIRE(fd >= 0 && !ftruncate(fd, size), "memfd: %m");
 	return fd;
@@ -102,7 +107,7 @@ void subject_create(struct vm *vm, const struct subject_spec *spec)
 	vm_load_guest(vm);
 	for (unsigned int id = 0; id < nr_vcpus; id++)
 		vcpu_add(vm, id);
-	if (spec->memory == SUBJECT_KVMFORK)
+	if (spec->memory == SUBJECT_KVMFORK || spec->memory == SUBJECT_HUGE)
 		vm->attach_fd = vm_attach(vm->vm_fd);
 	subject_start(vm, subject_hello, 0);
 	subject_run(vm);

@@ -11,6 +11,7 @@
 
 enum subject_memory {
 	SUBJECT_KVMFORK,	/* a memory file of the module */
+	SUBJECT_HUGE,		/* one of 2 MiB pages, copied as such */
 	SUBJECT_MEMFD,		/* a shared mapping of a memfd */
 	SUBJECT_ANONYMOUS,	/* private, 4 KiB pages */
 };

@@ -54,13 +54,18 @@ def latencies($all):
 		ratio(latency($all; "userspace"; 256); latency($all; "shell, new"; 256)); 3);
 
 def slopes($all):
-	("adjacent", "scattered") as $where
+	(("fork", "shell, recycled, live parent") as $how
+		| at_most("\($how), per dirty page, of huge pages";
+			median($all; "dirty-slope"; "\($how), of huge pages"; null); 0.05)),
+	(("adjacent", "scattered") as $where
 	| (("fork", "shell, recycled, live parent") as $how
 		| at_most("\($how), per dirty page, \($where)";
 			median($all; "dirty-slope"; "\($how), \($where)"; null); 0.5)),
-	  at_most("reset, nothing dirty, \($where)"; median($all; "reset"; "reset, \($where)"; 0); 60),
-	  at_most("reset, per dirty page, \($where)";
-		median($all; "reset-slope"; "reset, \($where)"; null); 1);
+	  (("", ", kept") as $kept
+		| at_most("reset, nothing dirty, \($where)\($kept)";
+			median($all; "reset"; "reset, \($where)\($kept)"; 0); 60),
+		  at_most("reset, per dirty page, \($where)\($kept)";
+			median($all; "reset-slope"; "reset, \($where)\($kept)"; null); 1)));
 
 def faults($all):
 	at_most("parent writes, child alive, against Linux, by the process";
@@ -72,6 +77,10 @@ def faults($all):
 	(("read", "copy", "copy after read") as $how | ("1", "1000") as $depth
 		| at_most("\($how), depth \($depth), to anonymous memory after fork()";
 			ratio(fault($all; "\($how): kvmfork, depth \($depth)");
+			      fault($all; "\($how): anonymous memory after fork()")); 1.2)),
+	(("read", "copy", "copy after read") as $how
+		| at_most("\($how), huge pages, to anonymous memory after fork()";
+			ratio(fault($all; "\($how): kvmfork, huge pages");
 			      fault($all; "\($how): anonymous memory after fork()")); 1.2));
 
 def targets($all):
