@@ -83,7 +83,7 @@ void kvm_attach(struct vm *vm)
 	if (info.api_version != KVMFORK_API_VERSION)
 		die("/dev/kvmfork: the module's API has version %u, ukrun's %u: use a kvmfork.ko of the same build",
 		    info.api_version, KVMFORK_API_VERSION);
-	if (vm->config.reset_on_exit && !(info.features & KVMFORK_FEATURE_RESET))
+	if (vm->config.reset_on_exit && !(info.features & KVMFORK_FEATURE_RESET_KEEP))
 		die("/dev/kvmfork: this module cannot reset VMs: use a kvmfork.ko of the same build");
 	vm->attach_fd = ioctl(device, KVMFORK_ATTACH, &attach);
 	if (vm->attach_fd < 0)

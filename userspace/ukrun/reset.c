@@ -14,6 +14,7 @@
 #include "vm.h"
 
 #define RESETS_MAX	(1UL << 62)
+#define RESETS_KEPT	64
 
 static void reset_option(struct vm *vm, const char *arg)
 {
@@ -81,11 +82,22 @@ bool reset_is_possible(const struct vm *vm)
 	return vm->reset.possible;
 }
 
+/*
+ * Pages that were written are likely to be written again, so they are kept; and
+ * now and then dropped, with those of them that are not.
+ */
+static uint64_t reset_flags(const struct vm *vm)
+{
+	uint64_t flags = KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE;
+
+	return (vm->reset.runs + 1) % RESETS_KEPT ? flags | KVMFORK_RESET_KEEP : flags;
+}
+
 static int reset_vm(struct vm *vm, struct fork_report *report)
 {
 	int32_t fds[VCPUS_MAX];
 	struct kvmfork_reset args = {
-		.flags = KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE,
+		.flags = reset_flags(vm),
 		.vcpu_fds = (uintptr_t)fds,
 		.nr_vcpus = vm->config.nr_vcpus,
 		.template_fd = vm->reset.template,
