@@ -20,6 +20,7 @@
 #define OUT_LENGTH	1	/* out %eax, %dx; a call is made without prefixes */
 #define INVALID_OPCODE	6
 #define EFER_LMA	(1 << 10)
+#define PAGE		4096
 
 static void call_option_fork_on(struct vm *vm, const char *arg)
 {
@@ -142,11 +143,13 @@ static bool call_is_ud2(struct vcpu *vcpu, uint64_t rip)
 		return false;
 	if (!(sregs.efer & EFER_LMA) || !sregs.cs.l)
 		rip = (uint32_t)(rip + sregs.cs.base);
-	for (i = 0; i < UD2_LENGTH; i++) {
-		memset(&translation, 0, sizeof(translation));
-		translation.linear_address = rip + i;
-		if (ioctl(vcpu->fd, KVM_TRANSLATE, &translation) || !translation.valid)
-			return false;
+	for (i = 0; i < UD2_LENGTH; i++, translation.physical_address++) {
+		if (!i || !((rip + i) % PAGE)) {
+			memset(&translation, 0, sizeof(translation));
+			translation.linear_address = rip + i;
+			if (ioctl(vcpu->fd, KVM_TRANSLATE, &translation) || !translation.valid)
+				return false;
+		}
 		byte = memory_at(vcpu->vm, translation.physical_address, 1);
 		if (!byte || *byte != ud2[i])
 			return false;

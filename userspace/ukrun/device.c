@@ -26,6 +26,19 @@ void device_add_state(struct vm *vm, void *state, size_t size)
 	vm->device_states = entry;
 }
 
+int device_states(const struct vm *vm, struct iovec *iov, int max)
+{
+	const struct device_state *entry;
+	int n = 0;
+
+	for (entry = vm->device_states; entry; entry = entry->next) {
+		if (n == max)
+			return -1;
+		iov[n++] = (struct iovec){ entry->state, entry->size };
+	}
+	return n;
+}
+
 void device_save_all(struct vm *vm)
 {
 	struct device_state *entry;

@@ -8,6 +8,7 @@
 #define UKRUN_DEVICE_H
 
 #include <stddef.h>
+#include <sys/uio.h>
 
 #include "compiler.h"
 #include "io.h"
@@ -45,8 +46,9 @@ struct device {
 void device_add(struct vm *vm, const struct device_type *type, void *dev);
 
 /*
- * @state is all that the guest can change of a device, and is put back when
- * the VM is reset. Wires need no more: KVM's side of them is in the template.
+ * @state is all that the guest can change of a device. It is put back when the VM
+ * is reset, and sent to a child that waits for it in a process of its own
+ * (shell.h). Wires need no more: KVM's side of them is in the template.
  */
 void device_add_state(struct vm *vm, void *state, size_t size);
 
@@ -57,6 +59,12 @@ extern const struct device_type *const __stop_ukrun_devices[];
 void device_setup_all(struct vm *vm);
 void device_forked_all(struct vm *vm);
 void device_end_all(struct vm *vm);
+
+/*
+ * Where the states are: the same list in all processes of a family. Returns
+ * how many there are, or -1: more than @max.
+ */
+int device_states(const struct vm *vm, struct iovec *iov, int max);
 
 /* With all vCPUs parked: keep the state of all devices, and put it back. */
 void device_save_all(struct vm *vm);

@@ -126,6 +126,8 @@ static void family_enrol(struct vm *vm, struct family_vm *self)
 	self->started = identity_now();
 	self->forks = 0;
 	self->resets = 0;
+	self->shells = 0;
+	self->shell_forks = 0;
 	self->id = vm->id;
 }
 

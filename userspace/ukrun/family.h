@@ -25,10 +25,12 @@ struct family_vm {
 	uint64_t started;	/* CLOCK_BOOTTIME, ns */
 	_Atomic uint64_t forks;
 	_Atomic uint64_t resets;
+	_Atomic uint64_t shells;	/* that wait for its next forks */
+	_Atomic uint64_t shell_forks;	/* of @forks */
 };
 
 /* The name of the memory file, and of the layout of struct family_shared. */
-#define FAMILY_FILE	"ukrun family 1"
+#define FAMILY_FILE	"ukrun family 2"
 
 struct family_shared {
 	uint64_t max_vms;

@@ -3,7 +3,9 @@
 #ifndef UKRUN_FORK_H
 #define UKRUN_FORK_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct vcpu;
 struct vm;
@@ -21,6 +23,11 @@ struct fork_job {
 	struct vcpu *caller;	/* whose call returns ... */
 	int64_t result;		/* ... this in the child */
 	uint64_t frozen;	/* identity_now() */
+	bool warm;		/* of --template: the child may be reset to here */
+	/* fork_process() fills in: */
+	uint64_t id;
+	pid_t parent;
+	char name[16];		/* of the process */
 };
 
 /*
@@ -32,9 +39,12 @@ int fork_freeze(struct vm *vm, struct fork_job *job, struct fork_report *report)
 /*
  * Make a process with a VM of the template. Returns the child's id, 0 in the
  * child, whose vCPUs are to be started, or a negative errno. The template stays
- * open on both sides.
+ * open in the parent.
  */
-int64_t fork_process(struct vm *vm, const struct fork_job *job, struct fork_report *report);
+int64_t fork_process(struct vm *vm, struct fork_job *job, struct fork_report *report);
+
+/* The parent's side: what became of the new process. */
+void fork_hear(int fd, struct fork_report *report);
 
 void fork_warn(struct vm *vm, const char *what, const struct fork_report *report);
 

@@ -85,6 +85,8 @@ void kvm_attach(struct vm *vm)
 		    info.api_version, KVMFORK_API_VERSION);
 	if (vm->config.reset_on_exit && !(info.features & KVMFORK_FEATURE_RESET_KEEP))
 		die("/dev/kvmfork: this module cannot reset VMs: use a kvmfork.ko of the same build");
+	if (vm->config.nr_shells && !(info.features & KVMFORK_FEATURE_RESET))
+		die("/dev/kvmfork: this module cannot reset VMs: use a kvmfork.ko of the same build");
 	vm->attach_fd = ioctl(device, KVMFORK_ATTACH, &attach);
 	if (vm->attach_fd < 0)
 		die_errno("/dev/kvmfork: attaching to the VM");

@@ -30,6 +30,14 @@ static int loop_event_fd(void)
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
+void loop_mask_signals(int how)
+{
+	sigset_t set;
+
+	loop_signals(&set);
+	pthread_sigmask(how, &set, NULL);
+}
+
 void loop_create(struct vm *vm)
 {
 	sigset_t set;
@@ -82,10 +90,12 @@ void loop_take_signals(struct vm *vm)
 	struct signalfd_siginfo info;
 
 	while (read(vm->loop.signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
+		if (info.ssi_signo == SIGCHLD) {
 			children_reap(vm);
-		else
+			shells_reap(vm);
+		} else {
 			loop_die(vm, info.ssi_signo);
+		}
 	}
 }
 
@@ -103,6 +113,10 @@ static void loop_poll(struct vm *vm)
 
 	if (!fds[2].events)
 		fds[2].fd = -1;
+	if (shells_want(vm) && !poll(fds, 3, SHELLS_QUIET_MS)) {
+		shells_add(vm);
+		return;
+	}
 	n = poll(fds, 3, waits ? timeout : -1);
 	if (waits && !n)
 		console_flush_stale(vm);

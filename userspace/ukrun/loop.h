@@ -16,6 +16,8 @@ struct loop {
 
 /* Before any thread is made: blocks the signals that the loop takes. */
 void loop_create(struct vm *vm);
+/* Block or unblock the signals that the loop takes. */
+void loop_mask_signals(int how);
 /* From any thread: have a look round. */
 void loop_wake(struct vm *vm);
 /* On the main thread, where it waits for something else: signals only. */

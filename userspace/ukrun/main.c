@@ -36,6 +36,7 @@ int main(int argc, char **argv)
 	image_open(&vm, &image, &type);
 	template_check(&vm);
 	reset_check(&vm);
+	shells_check(&vm);
 
 	kvm_open(&vm);
 	kvm_create_vm(&vm);
@@ -52,6 +53,7 @@ int main(int argc, char **argv)
 	tty_open(&vm);
 	prctl(PR_SET_NAME, "ukrun:1");
 	reset_from_start(&vm);
+	shells_from_start(&vm);
 	vcpu_start_all(&vm);
 	return loop_run(&vm);
 }

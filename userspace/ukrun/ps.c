@@ -88,6 +88,8 @@ static void ps_add_record(struct ps_vm *vm, int file)
 		vm->parent_id = record.parent_id;
 		vm->forks = record.forks;
 		vm->resets = record.resets;
+		vm->shells = record.shells;
+		vm->shell_forks = record.shell_forks;
 		vm->uptime_ns = identity_now() - record.started;
 		return;
 	}

@@ -60,8 +60,8 @@ static void ps_put_line(const struct ps_list *list, const struct ps_vm *vm, int 
 	ps_format_size(private, sizeof(private), vm, vm->private_kib);
 	ps_format_size(shared, sizeof(shared), vm, vm->shared_kib);
 	ps_format_time(uptime, sizeof(uptime), vm->uptime_ns / SECOND);
-	printf("%-10s %7d %6s %6" PRIu64 " %6" PRIu64 " %8s %7s %7s  ", id, vm->pid, parent,
-	       vm->forks, vm->resets, uptime, private, shared);
+	printf("%-10s %7d %6s %6" PRIu64 " %6" PRIu64 " %6" PRIu64 " %8s %7s %7s  ", id, vm->pid,
+	       parent, vm->forks, vm->resets, vm->shells, uptime, private, shared);
 	ps_put_command(vm);
 }
 
@@ -81,8 +81,8 @@ void ps_print_tree(const struct ps_list *list)
 {
 	size_t i;
 
-	printf("%-10s %7s %6s %6s %6s %8s %7s %7s  %s\n", "VM", "PID", "PARENT", "FORKS", "RESETS",
-	       "UPTIME", "PRIVATE", "SHARED", "COMMAND");
+	printf("%-10s %7s %6s %6s %6s %6s %8s %7s %7s  %s\n", "VM", "PID", "PARENT", "FORKS",
+	       "RESETS", "SHELLS", "UPTIME", "PRIVATE", "SHARED", "COMMAND");
 	for (i = 0; i < list->nr; i++)
 		if (!ps_parent(list, &list->vms[i]))
 			ps_put_branch(list, &list->vms[i], 0);
@@ -140,8 +140,10 @@ static void ps_put_object(const struct ps_list *list, const struct ps_vm *vm)
 		printf(", \"parent\": %" PRIu64 ", \"parent_pid\": %d", parent->id, parent->pid);
 	else
 		printf(", \"parent\": null, \"parent_pid\": null");
-	printf(", \"forks\": %" PRIu64 ", \"resets\": %" PRIu64 ", \"uptime_ns\": %" PRIu64,
-	       vm->forks, vm->resets, vm->uptime_ns);
+	printf(", \"forks\": %" PRIu64 ", \"resets\": %" PRIu64, vm->forks, vm->resets);
+	printf(", \"shells\": %" PRIu64 ", \"shell_forks\": %" PRIu64, vm->shells,
+	       vm->shell_forks);
+	printf(", \"uptime_ns\": %" PRIu64, vm->uptime_ns);
 	if (vm->has_memory)
 		printf(", \"private_kib\": %" PRIu64 ", \"shared_kib\": %" PRIu64, vm->private_kib,
 		       vm->shared_kib);

@@ -14,7 +14,7 @@ struct ps_vm {
 	uint64_t parent_id;	/* 0: none. It may have ended */
 	pid_t pid;
 	bool found;		/* all above and below is known */
-	uint64_t forks, resets;
+	uint64_t forks, resets, shells, shell_forks;
 	uint64_t uptime_ns;
 	bool has_memory;	/* memory of kvmfork, which has counters */
 	uint64_t private_kib, shared_kib;

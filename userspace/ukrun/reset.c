@@ -93,14 +93,14 @@ static uint64_t reset_flags(const struct vm *vm)
 	return (vm->reset.runs + 1) % RESETS_KEPT ? flags | KVMFORK_RESET_KEEP : flags;
 }
 
-static int reset_vm(struct vm *vm, struct fork_report *report)
+int reset_to(struct vm *vm, int template, uint64_t flags, struct fork_report *report)
 {
 	int32_t fds[VCPUS_MAX];
 	struct kvmfork_reset args = {
-		.flags = reset_flags(vm),
+		.flags = flags,
 		.vcpu_fds = (uintptr_t)fds,
 		.nr_vcpus = vm->config.nr_vcpus,
-		.template_fd = vm->reset.template,
+		.template_fd = template,
 		.message = (uintptr_t)report->message,
 		.message_size = sizeof(report->message),
 	};
@@ -120,7 +120,7 @@ static bool reset_run(struct vm *vm)
 
 	children_kill(vm, reset->first_child);
 	device_restore_all(vm);
-	report.error = -reset_vm(vm, &report);
+	report.error = -reset_to(vm, reset->template, reset_flags(vm), &report);
 	if (report.error) {
 		fork_warn(vm, "resetting the VM", &report);
 		return false;

@@ -12,6 +12,7 @@
 #include "identity.h"
 
 struct fork_job;
+struct fork_report;
 struct vcpu;
 struct vm;
 
@@ -41,6 +42,9 @@ void reset_take(struct vm *vm, const struct fork_job *job);
 
 /* In a child, which is another VM. */
 void reset_forget(struct vm *vm);
+
+/* All vCPUs are parked. @flags: KVMFORK_RESET_*. 0 or a negative errno. */
+int reset_to(struct vm *vm, int template, uint64_t flags, struct fork_report *report);
 
 bool reset_is_possible(const struct vm *vm);
 

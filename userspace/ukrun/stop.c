@@ -46,6 +46,17 @@ bool vm_stop(struct vm *vm)
 	return !ended;
 }
 
+void vm_stop_new(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->stop = true;
+	pthread_mutex_unlock(&vm->lock);
+	vcpu_start_all(vm);
+	pthread_mutex_lock(&vm->lock);
+	__stop_wait_all(vm, false);
+	pthread_mutex_unlock(&vm->lock);
+}
+
 void vm_stop_ended(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
@@ -57,7 +68,7 @@ void vm_resume(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->stop = false;
-	pthread_cond_broadcast(&vm->changed);
+	pthread_cond_broadcast(&vm->resumed);
 	pthread_mutex_unlock(&vm->lock);
 }
 
@@ -70,6 +81,6 @@ void vm_restart(struct vm *vm)
 	vm->ended = false;
 	for (i = 0; i < vm->config.nr_vcpus; i++)
 		vm->vcpus[i].request = VCPU_WANTS_NOTHING;
-	pthread_cond_broadcast(&vm->changed);
+	pthread_cond_broadcast(&vm->resumed);
 	pthread_mutex_unlock(&vm->lock);
 }

@@ -55,10 +55,8 @@ static bool template_start_clones(struct vm *vm, struct fork_job *job)
 	for (i = 1; i <= vm->config.nr_clones && id > 0; i++) {
 		job->result = i;
 		id = fork_process(vm, job, &report);
-		if (!id) {
-			reset_take(vm, job);
+		if (!id)
 			return false;
-		}
 		vm_log(vm, "template: child %u is vm %lld", i, (long long)id);
 	}
 	if (id < 0) {
@@ -100,11 +98,12 @@ void vm_freeze(struct vm *vm, struct vcpu *caller)
 	}
 	vm->template.first = family_next_id(vm);
 	vm->template.waits = true;
+	job.warm = true;
 	if (!template_start_clones(vm, &job)) {
-		vm->template.waits = false;
 		vcpu_start_all(vm);
 		return;
 	}
+	shells_end(vm);
 	/* Nobody is served any more: all vCPUs stay parked. */
 	for (i = 0; i < vm->config.nr_vcpus; i++)
 		vcpu_answered(&vm->vcpus[i]);

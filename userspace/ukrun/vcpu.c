@@ -5,15 +5,20 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include <kvmfork/guest.h>
 
+#include "compiler.h"
 #include "log.h"
 #include "option.h"
 #include "vcpu.h"
 #include "vm.h"
 
 #define SIGNAL_KICK	(SIGRTMIN + 1)
+
+#define STACK_SIZE	(256UL << 10)
+#define GUARD_SIZE	4096UL
 
 static void vcpu_option_smp(struct vm *vm, const char *arg)
 {
@@ -52,6 +57,20 @@ static void vcpu_setup_lapic(struct vcpu *vcpu)
 		die_errno("/dev/kvm: KVM_SET_LAPIC");
 }
 
+/*
+ * A child has the same thread with the same stack. One of libc's own it would use
+ * again, too, but by a way that libc has to find first, in each child.
+ */
+static void vcpu_make_stack(struct vcpu *vcpu)
+{
+	char *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+	if (stack == MAP_FAILED || mprotect(stack, GUARD_SIZE, PROT_NONE))
+		die_errno("stack of vCPU %u", vcpu->index);
+	vcpu->stack = stack + GUARD_SIZE;
+}
+
 void vcpu_create_all(struct vm *vm)
 {
 	struct vcpu *vcpu;
@@ -62,10 +81,12 @@ void vcpu_create_all(struct vm *vm)
 		vcpu = &vm->vcpus[i];
 		vcpu->vm = vm;
 		vcpu->index = i;
+		snprintf(vcpu->name, sizeof(vcpu->name), "vcpu%u", i);
 		vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, i);
 		if (vcpu->fd < 0)
 			die_errno("/dev/kvm: vCPU %u", i);
 		vcpu_map_run(vcpu);
+		vcpu_make_stack(vcpu);
 		cpuid_setup(vm, vcpu);
 	}
 	vcpu_setup_lapic(&vm->vcpus[0]);
@@ -110,7 +131,7 @@ static void vcpu_park(struct vcpu *vcpu)
 		vcpu->parked = true;
 		pthread_cond_broadcast(&vm->changed);
 		while (vm->stop || vm->ended || vcpu->request)
-			pthread_cond_wait(&vm->changed, &vm->lock);
+			pthread_cond_wait(&vm->resumed, &vm->lock);
 		vcpu->parked = false;
 	}
 	vcpu->run->immediate_exit = 0;
@@ -233,10 +254,46 @@ static void vcpu_handle_exit(struct vcpu *vcpu)
 	}
 }
 
+static void vcpu_kick_set(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGNAL_KICK);
+}
+
+/*
+ * KVM makes what it needs to run a vCPU at all when that is to run for the first
+ * time. With a signal pending it does so, and does not enter the guest.
+ */
+static void vcpu_warm_up(struct vcpu *vcpu)
+{
+	struct {
+		struct kvm_signal_mask mask;
+		uint64_t set;
+	} __packed none = { .mask.len = sizeof(none.set) };
+	sigset_t kick;
+
+	vcpu->run->immediate_exit = 0;
+	vcpu_kick_set(&kick);
+	pthread_sigmask(SIG_BLOCK, &kick, NULL);
+	pthread_kill(pthread_self(), SIGNAL_KICK);
+	/* Without the signal it would be the guest that runs. */
+	if (!ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, &none)) {
+		ioctl(vcpu->fd, KVM_RUN, 0);
+		ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, NULL);
+	}
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 
+	prctl(PR_SET_NAME, vcpu->name);
+	/* Started ahead, by vm_stop_new(). */
+	if (vcpu->vm->stop) {
+		vcpu_warm_up(vcpu);
+		vcpu_park(vcpu);
+	}
 	for (;;) {
 		if (!ioctl(vcpu->fd, KVM_RUN, 0)) {
 			vcpu_handle_exit(vcpu);
@@ -259,18 +316,18 @@ void vcpu_start_all(struct vm *vm)
 {
 	/* Without SA_RESTART, so that a device's system call returns as well. */
 	struct sigaction action = { .sa_handler = vcpu_kicked };
+	pthread_attr_t attr;
 	struct vcpu *vcpu;
-	char name[16];
 	uint32_t i;
 
 	sigaction(SIGNAL_KICK, &action, NULL);
+	pthread_attr_init(&attr);
 	for (i = 0; i < vm->config.nr_vcpus; i++) {
 		vcpu = &vm->vcpus[i];
-		errno = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+		pthread_attr_setstack(&attr, vcpu->stack, STACK_SIZE);
+		errno = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
 		if (errno)
 			die_errno("thread of vCPU %u", i);
-		snprintf(name, sizeof(name), "vcpu%u", i);
-		pthread_setname_np(vcpu->thread, name);
 	}
 }
 

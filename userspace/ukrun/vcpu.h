@@ -32,6 +32,8 @@ struct vcpu {
 	int fd;
 	struct kvm_run *run;
 	pthread_t thread;
+	char name[16];		/* of the thread */
+	void *stack;
 	/* Under vm->lock: */
 	bool parked;
 	enum vcpu_request request;

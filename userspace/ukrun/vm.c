@@ -6,6 +6,7 @@ void vm_lock_init(struct vm *vm)
 {
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
+	pthread_cond_init(&vm->resumed, NULL);
 }
 
 void vm_quit(struct vm *vm)

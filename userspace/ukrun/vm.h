@@ -15,6 +15,7 @@
 #include "loop.h"
 #include "memory.h"
 #include "reset.h"
+#include "shell.h"
 #include "template.h"
 #include "tty.h"
 
@@ -40,6 +41,7 @@ struct config {
 	uint32_t nr_vcpus;
 	uint32_t max_vms;
 	uint32_t nr_clones;	/* --template; 0: not given */
+	uint32_t nr_shells;
 	uint64_t nr_resets;	/* --reset-on-exit */
 	enum fork_on fork_on;
 	bool reset_on_exit;
@@ -66,6 +68,7 @@ struct vm {
 	struct tty tty;
 	struct loop loop;
 	struct template template;
+	struct shells shells;
 	struct reset reset;
 	struct identity identity;
 
@@ -74,10 +77,12 @@ struct vm {
 	/*
 	 * Guards all below, the children, and the flags of the vCPUs that say so.
 	 * Whoever changes something under it that another may wait for signals
-	 * @changed. Held for short times only, never over KVM_RUN.
+	 * @changed, or, to vCPUs that are parked, @resumed. Held for short times
+	 * only, never over KVM_RUN.
 	 */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
+	pthread_cond_t resumed;
 	bool stop;		/* vCPUs are to park */
 	bool ended;
 	bool quit;		/* ended by the user, not by the guest */
@@ -105,6 +110,8 @@ void vm_lock_init(struct vm *vm);
 
 /* All vCPUs out of KVM_RUN with nothing half done. False: the VM has ended. */
 bool vm_stop(struct vm *vm);
+/* Start the vCPUs of a VM, but keep them from running. */
+void vm_stop_new(struct vm *vm);
 void vm_resume(struct vm *vm);
 /* The same for a VM that has ended. */
 void vm_stop_ended(struct vm *vm);

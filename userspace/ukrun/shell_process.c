@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The life of a shell: it makes its VM, waits, and becomes a child. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/kvmfork.h>
+
+#include "device.h"
+#include "log.h"
+#include "newborn.h"
+#include "shell.h"
+#include "vcpu.h"
+#include "vm.h"
+
+#define PAGE	4096UL
+
+/*
+ * The pages of this program's data, of which there is one copy with the parent
+ * until one of the two writes: now rather than when a guest waits for it.
+ */
+static void shell_own_data(void)
+{
+	extern char __data_start[], _end[];
+	uintptr_t start = (uintptr_t)__data_start & -PAGE;
+
+	/* A kernel that cannot do so will when it has to. */
+	madvise((void *)start, (uintptr_t)_end - start, MADV_POPULATE_WRITE);
+}
+
+/* A VM whose vCPUs have threads, which wait where those of a stopped VM do. */
+static int shell_make_vm(struct vm *vm, int template)
+{
+	struct fork_report report = {};
+	int ret;
+
+	ret = newborn_spawn(vm, template, &report);
+	if (ret) {
+		report.error = -ret;
+		fork_warn(vm, "--shells: making a VM", &report);
+		return ret;
+	}
+	close(template);
+	vm_stop_new(vm);
+	shell_own_data();
+	return 0;
+}
+
+/* Waits for the order. @job->template is this process's own afterwards. */
+static bool shell_hear(struct vm *vm, int socket, struct fork_job *job)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct shell_order order;
+	struct iovec iov[SHELL_IOV_MAX];
+	struct msghdr msg = {
+		.msg_iov = iov,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	const struct cmsghdr *header;
+	size_t size = 0;
+	int i, n = shell_order_iov(vm, &order, iov);
+
+	for (i = 0; i < n; i++)
+		size += iov[i].iov_len;
+	msg.msg_iovlen = n;
+	/* When the parent is gone, nothing comes. */
+	if (n < 0 || recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)size)
+		return false;
+	header = CMSG_FIRSTHDR(&msg);
+	if (!header || header->cmsg_type != SCM_RIGHTS)
+		return false;
+	*job = order.job;
+	memcpy(&job->template, CMSG_DATA(header), sizeof(int));
+	vm->identity = order.identity;
+	return true;
+}
+
+static int shell_become(struct vm *vm, const struct fork_job *job, struct fork_report *report)
+{
+	int ret;
+
+	ret = newborn_name(vm, job);
+	ret = ret ?: reset_to(vm, job->template, KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE, report);
+	if (ret)
+		return ret;
+	/* The states have come with the order. */
+	if (job->warm)
+		device_save_all(vm);
+	return newborn_finish(vm, job);
+}
+
+void shell_process(struct vm *vm, int template, int socket)
+{
+	struct fork_report report = {};
+	struct fork_job job;
+
+	newborn_forget(vm);
+	prctl(PR_SET_NAME, "ukrun:shell");
+	if (shell_make_vm(vm, template))
+		_exit(STATUS_UKRUN_FAILED);
+	/* Nobody's VM yet: signals end it at once, and its parent notices. */
+	loop_mask_signals(SIG_UNBLOCK);
+	if (send(socket, "", 1, MSG_NOSIGNAL) != 1 || !shell_hear(vm, socket, &job))
+		_exit(0);
+	loop_mask_signals(SIG_BLOCK);
+	report.error = -shell_become(vm, &job, &report);
+	if (!report.error)
+		vm_resume(vm);
+	if (send(socket, &report, sizeof(report), MSG_NOSIGNAL) != sizeof(report) || report.error)
+		_exit(STATUS_UKRUN_FAILED);
+	close(socket);
+}
