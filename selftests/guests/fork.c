@@ -8,6 +8,8 @@
  *	orphan	the child goes on until the parent is gone, which happens at once
  *		without `nowait`
  *	port	fork through the port
+ *	forks=N	fork, and wait for the child, N times
+ *	late=N	... each time N ms after being able to
  */
 #include "cpu.h"
 #include "guest.h"
@@ -35,12 +37,13 @@ static void child(long parent)
 	guest_exit(guest_failures ? GUEST_FAILED : CHILD_STATUS);
 }
 
-void guest_main(void)
+static void fork_once(void)
 {
 	long me = guest_getid();
 	long status = -1;
 	long id, ended;
 
+	delay_ms((unsigned int)arg_number("late", 0));
 	say("VM %ld before the fork", me);
 	id = guest_fork();
 	if (id < 0) {
@@ -62,6 +65,14 @@ void guest_main(void)
 		check(status == CHILD_STATUS + arg_flag("break"),
 		      "status %ld, expected %d", status, CHILD_STATUS);
 	}
+}
+
+void guest_main(void)
+{
+	uint64_t forks = arg_number("forks", 1);
+
+	while (forks--)
+		fork_once();
 	if (!guest_failures)
 		guest_exit((unsigned int)arg_number("exit", 0));
 }
