@@ -27,6 +27,9 @@ static const struct benchmark *const benchmarks[] = {
 	&bench_parent_write,
 	&bench_fault,
 	&bench_clones,
+	&bench_process,
+	&bench_process_clones,
+	&bench_boot,
 };
 
 bool bench_quick;

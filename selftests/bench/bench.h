@@ -25,6 +25,9 @@ extern const struct benchmark bench_vcpus;
 extern const struct benchmark bench_parent_write;
 extern const struct benchmark bench_fault;
 extern const struct benchmark bench_clones;
+extern const struct benchmark bench_process;
+extern const struct benchmark bench_process_clones;
+extern const struct benchmark bench_boot;
 
 /* Few rounds, small sizes: to see that all works. */
 extern bool bench_quick;

@@ -3,16 +3,14 @@
  * Many clones alive in one process, each run to its first exit and idle from
  * then on: what each took, what memory there is less of, and where that is.
  */
-#include <stdio.h>
 #include <sys/mman.h>
 
 #include "bench.h"
-#include "meminfo.h"
+#include "clones_memory.h"
 
 #define MIB		64
 #define CLONES		1000
 #define STEP		100
-#define CACHE_MIN	1024	/* bytes of a slab cache per clone worth a line */
 #define RESERVE		(256LL << 20)
 
 static const struct method *const methods[] = {
@@ -27,49 +25,6 @@ static void report_latency(const struct method *method, unsigned int alive,
 	struct point point = { "clones-latency", method->name, "clones", alive };
 
 	result_series(&point, "", series, 0);
-}
-
-static void report_memory(const struct method *method, unsigned int alive,
-			  const struct meminfo *before)
-{
-	struct point point = { "clones-memory", method->name, "clones", alive };
-
-	result_value(&point, "KiB/clone",
-		     (before->available - mem_available()) / 1024.0 / alive);
-}
-
-static void report_place(const struct method *method, const char *name, unsigned int alive,
-			 long long bytes)
-{
-	char variant[96];
-	struct point point = { "clones-where", variant, NULL, 0 };
-
-	snprintf(variant, sizeof(variant), "%s: %s", method->name, name);
-	result_value(&point, "KiB/clone", bytes / 1024.0 / alive);
-}
-
-/* Where it is; what none of the fields counts are whole pages. */
-static void report_places(const struct method *method, unsigned int alive,
-			  const struct meminfo *before, const struct meminfo *after)
-{
-	long long rest = before->available - after->available;
-
-	for (int i = 0; i < MEMINFO_FIELDS; i++) {
-		long long bytes = after->fields[i] - before->fields[i];
-
-		report_place(method, meminfo_fields[i].name, alive, bytes);
-		if (meminfo_fields[i].taken)
-			rest -= bytes;
-	}
-	report_place(method, "other pages", alive, rest);
-	for (unsigned int i = 0; i < after->nr_caches; i++) {
-		long long bytes = meminfo_cache_growth(before, &after->caches[i]);
-		char name[64];
-
-		snprintf(name, sizeof(name), "slab, %s", after->caches[i].name);
-		if (bytes >= CACHE_MIN * (long long)alive)
-			report_place(method, name, alive, bytes);
-	}
 }
 
 static void make_clones(const struct method *method, struct method_state *state,
@@ -89,13 +44,13 @@ static void make_clones(const struct method *method, struct method_state *state,
 		if (++alive % STEP)
 			continue;
 		report_latency(method, alive, series);
-		report_memory(method, alive, &before);
+		clones_memory_report(method->name, alive, &before);
 		series->nr = 0;
 		if (mem_available() < RESERVE)
 			break;
 	}
 	meminfo_read(&after);
-	report_places(method, alive, &before, &after);
+	clones_memory_places(method->name, alive, &before, &after);
 	series_destroy(series);
 }
 

@@ -53,6 +53,36 @@ def latencies($all):
 	at_least("userspace, dead template, over new shell, 256 MiB";
 		ratio(latency($all; "userspace"; 256); latency($all; "shell, new"; 256)); 3);
 
+def process($all; $variant; $mib): median($all; "process"; $variant; $mib);
+def boot($all; $variant; $mib): median($all; "boot"; $variant; $mib);
+def asleep($all; $benchmark; $variant; $x):
+	[$all[] | select(.benchmark == $benchmark and .variant == $variant and .x == $x)
+		| .asleep_median // empty][0];
+
+def processes($all):
+	((16, 64, 256, 1024) as $mib
+		| at_most("spawn into a process, \($mib) MiB";
+			process($all; "spawn into a process"; $mib); 1300)),
+	((16, 64, 256, 1024) as $mib
+		| at_most("waiting process, \($mib) MiB"; process($all; "waiting process"; $mib); 300)),
+	at_most("waiting process, 64 MiB, asleep";
+		asleep($all; "process"; "waiting process"; 64); 0),
+	(("ukrun", "ukrun --shells") as $v
+		| at_most("\($v), a process each, the last 100 of 1,000 clones to the first";
+			ratio(median($all; "clones-latency"; $v; 1000);
+			      median($all; "clones-latency"; $v; 100)); 1.2),
+		  at_most("\($v), a process each, KiB per idle clone, 1,000 of them";
+			median($all; "clones-memory"; $v; 1000); 512));
+
+# Peers of the same memory, which shall take longer.
+def boots($all):
+	(64, 256) as $mib
+	| ("ukrun, to its first word", "QEMU, -incoming the file, to its first word") as $peer
+	| at_least("\($peer), over spawn into a process, \($mib) MiB";
+		ratio(boot($all; $peer; $mib); process($all; "spawn into a process"; $mib)); 1),
+	  at_least("\($peer), over waiting process, \($mib) MiB";
+		ratio(boot($all; $peer; $mib); process($all; "waiting process"; $mib)); 1);
+
 def slopes($all):
 	(("fork", "shell, recycled, live parent") as $how
 		| at_most("\($how), per dirty page, of huge pages";
@@ -85,6 +115,8 @@ def faults($all):
 
 def targets($all):
 	latencies($all),
+	processes($all),
+	boots($all),
 	slopes($all),
 	at_least("clones in a row, recycled to created";
 		median($all; "turnover-ratio"; "shell, recycled"; null); 20),
