@@ -542,6 +542,10 @@ int kvmfork_vcpu_check(struct kvm_vcpu *vcpu, struct kvmfork_report *report)
 		what = "encrypted state";
 	else if (vcpu->arch.hyperv_enabled)
 		what = "Hyper-V enlightenments";
+	else if (vcpu->arch.tpr_access_reporting)
+		what = "KVM_TPR_ACCESS_REPORTING";
+	else if (test_bit(KVM_APIC_CHECK_VAPIC, &vcpu->arch.apic_attention))
+		what = "KVM_SET_VAPIC_ADDR";
 	if (!what)
 		return 0;
 	return kvmfork_report(report, -EOPNOTSUPP,

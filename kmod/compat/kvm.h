@@ -11,6 +11,11 @@
 #define KVM_MAX_NR_ADDRESS_SPACES	KVM_ADDRESS_SPACE_NUM
 #endif
 
+/* 7.x: made private. A bit of kvm_vcpu_arch.apic_attention. */
+#ifndef KVM_APIC_CHECK_VAPIC
+#define KVM_APIC_CHECK_VAPIC	0
+#endif
+
 /* 6.8: VM types. Before, there was one. */
 static inline unsigned long compat_kvm_type(struct kvm *kvm)
 {
