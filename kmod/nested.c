@@ -98,6 +98,29 @@ report:
 	return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
 }
 
+/*
+ * When KVM is told to leave an SVM guest's guest, it goes on with that one's page
+ * tables of its own, until something changes that they depend on. L1 and L2 may
+ * have all that in common, so see that one thing does: the next registers that are
+ * loaded put it right.
+ */
+static int nested_forget_mmu(struct kvmfork_target *target)
+{
+	struct kvm_sregs2 sregs;
+	long ret;
+
+	ret = kvmfork_kvm_get(target->scratch, target->file, KVM_GET_SREGS2,
+			      &sregs, sizeof(sregs));
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_GET_SREGS2", ret);
+	sregs.cr3 ^= PAGE_SIZE;
+	ret = kvmfork_kvm_set(target->scratch, target->file, KVM_SET_SREGS2,
+			      &sregs, sizeof(sregs));
+	if (ret < 0)
+		return kvmfork_target_report(target, "KVM_SET_SREGS2", ret);
+	return 0;
+}
+
 /* Out of nested mode: a record is only there for what is not the default. */
 int kvmfork_nested_calm(struct kvmfork_target *target, struct file *vm_file)
 {
@@ -124,5 +147,6 @@ int kvmfork_nested_calm(struct kvmfork_target *target, struct file *vm_file)
 			      KVM_SET_NESTED_STATE, &fresh, sizeof(fresh));
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_SET_NESTED_STATE", ret);
-	return 0;
+	return now.flags & KVM_STATE_NESTED_GUEST_MODE ?
+	       nested_forget_mmu(target) : 0;
 }

@@ -182,6 +182,23 @@ static int reset_routing(struct reset *reset)
 	return kvmfork_routing_load(&target, routing);
 }
 
+/* Make all that acts on its own stop, and what is on its way arrive. */
+static int calm(struct reset *reset)
+{
+	struct kvmfork_target target = vm_target(reset);
+	u32 i;
+	int ret;
+
+	ret = kvmfork_stop_discard_io(&reset->stopped);
+	ret = ret ?: kvmfork_devices_calm(&target, &reset->template->shape);
+	for (i = 0; !ret && i < reset->template->nr_vcpus; i++) {
+		struct kvmfork_target vcpu = vcpu_target(reset, i);
+
+		ret = kvmfork_vcpu_calm(&vcpu, reset->stopped.vm->file);
+	}
+	return ret;
+}
+
 /* In the order in which a new VM gets it, see state.h. */
 static int reset_state(struct reset *reset)
 {
@@ -190,13 +207,7 @@ static int reset_state(struct reset *reset)
 	u32 i;
 	int ret;
 
-	ret = kvmfork_devices_calm(&target, &template->shape);
-	for (i = 0; !ret && i < template->nr_vcpus; i++) {
-		struct kvmfork_target vcpu = vcpu_target(reset, i);
-
-		ret = kvmfork_vcpu_calm(&vcpu, reset->stopped.vm->file);
-	}
-	ret = ret ?: reset_routing(reset);
+	ret = reset_routing(reset);
 	ret = ret ?: kvmfork_clock_load(&target, &template->clock);
 	for (i = 0; !ret && i < template->nr_vcpus; i++) {
 		struct kvmfork_target vcpu = vcpu_target(reset, i);
@@ -206,13 +217,16 @@ static int reset_state(struct reset *reset)
 	return ret ?: kvmfork_state_load(&target, &template->devices);
 }
 
-/* The state last: KVM reads memory when it gets some of it. */
+/*
+ * The state last: KVM reads memory when it gets some of it. But calm first: it
+ * writes there, when an event ends a nested guest for example.
+ */
 static int reset_stopped(struct reset *reset, u64 flags)
 {
 	int ret = check_shape(reset);
 
 	if (!ret && flags & KVMFORK_RESET_STATE)
-		ret = kvmfork_stop_discard_io(&reset->stopped);
+		ret = calm(reset);
 	if (!ret && flags & KVMFORK_RESET_MEMORY)
 		ret = reset_memory(reset, flags & KVMFORK_RESET_KEEP);
 	if (!ret && flags & KVMFORK_RESET_STATE)
