@@ -108,6 +108,83 @@ static void __guest guest_read_msrs(uint64_t arg)
 		   guest_rdmsr(0xc0000100) == arg + 2);
 }
 
+/* Those that KVM keeps and, on some kernels, does not list. */
+TEST(unlisted)
+{
+	static const struct {
+		uint32_t index;
+		uint64_t value;
+	} unlisted[] = {
+		{ 0x2ff, 0xc06 }, { 0x250, 0x0606060606060606 }, { 0x258, 0x0505050505050505 },
+		{ 0x259, 0x0404040404040404 }, { 0x268, 0x0606060606060606 },
+		{ 0x26f, 0x0505050505050505 }, { 0x200, 0x10000006 }, { 0x201, 0xff0000800 },
+		{ 0x20e, 0x20000006 }, { 0x20f, 0xffff00800 }, { 0x277, 0x0007010600070106 },
+		{ 0xc0010114, 0x10 },
+	};
+	unsigned int changed = 0;
+	struct vm vm, child;
+	uint64_t value;
+
+	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 1);
+	for (size_t i = 0; i < ARRAY_LENGTH(unlisted); i++)
+		changed += !__vcpu_set_msr(&vm.vcpus[0], unlisted[i].index, unlisted[i].value);
+	EXPECT_LE(ARRAY_LENGTH(unlisted) - 1, changed);
+	vm_fork(&vm, &child);
+	for (size_t i = 0; i < ARRAY_LENGTH(unlisted); i++) {
+		if (__vcpu_get_msr(&vm.vcpus[0], unlisted[i].index, &value))
+			continue;
+		EXPECT_EQ(unlisted[i].value, value) TH_LOG("MSR 0x%x", unlisted[i].index);
+		EXPECT_EQ(value, vcpu_get_msr(&child.vcpus[0], unlisted[i].index))
+			TH_LOG("MSR 0x%x", unlisted[i].index);
+	}
+	vm_close(&child);
+	vm_close(&vm);
+}
+
+#define MCG_CAP		0x179
+#define MCG_STATUS	0x17a
+#define MCG_CTL		0x17b
+#define MCX_CTL(i)	(0x400 + 4 * (i))
+#define MCX_CTL2(i)	(0x280 + (i))
+
+/* As few banks as the guest was given, and an error that KVM has put into one. */
+TEST(machine_check)
+{
+	/* Three banks, MCG_CTL, and CMCI where KVM lets guests have that. */
+	uint64_t supported = 0, cap = 3 | 1 << 8;
+	struct kvm_x86_mce mce = {
+		.status = 0xbd00000000000134, .addr = 0x12345000, .misc = 0x86,
+		.mcg_status = 5, .bank = 2,
+	};
+	struct vm vm, child;
+	uint64_t value;
+
+	ASSERT_EQ(0, xioctl(kvm_device(), KVM_X86_GET_MCE_CAP_SUPPORTED, &supported));
+	cap |= supported & 1 << 10;
+	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 1);
+	vcpu_start(&vm.vcpus[0], 0, guest_read_msrs, 0);
+	ASSERT_EQ(0, xioctl(vm.vcpus[0].fd, KVM_X86_SETUP_MCE, &cap));
+	ASSERT_EQ(0, __vcpu_set_msr(&vm.vcpus[0], MCX_CTL(1), 0));
+	if (cap & 1 << 10)
+		ASSERT_EQ(0, __vcpu_set_msr(&vm.vcpus[0], MCX_CTL2(1), 0x40000001));
+	/* One that only has to be written down; CR4.MCE is off. */
+	mce.status &= ~(1ULL << 61);
+	ASSERT_EQ(0, xioctl(vm.vcpus[0].fd, KVM_X86_SET_MCE, &mce));
+	vm_fork(&vm, &child);
+	EXPECT_EQ(cap, vcpu_get_msr(&child.vcpus[0], MCG_CAP));
+	EXPECT_EQ(0, vcpu_get_msr(&child.vcpus[0], MCX_CTL(1)));
+	EXPECT_EQ(mce.status, vcpu_get_msr(&child.vcpus[0], MCX_CTL(2) + 1));
+	EXPECT_EQ(mce.addr, vcpu_get_msr(&child.vcpus[0], MCX_CTL(2) + 2));
+	EXPECT_EQ(mce.misc, vcpu_get_msr(&child.vcpus[0], MCX_CTL(2) + 3));
+	EXPECT_EQ(vcpu_get_msr(&vm.vcpus[0], MCG_STATUS),
+		  vcpu_get_msr(&child.vcpus[0], MCG_STATUS));
+	EXPECT_NE(0, __vcpu_get_msr(&child.vcpus[0], MCX_CTL(3), &value));
+	if (cap & 1 << 10)
+		EXPECT_EQ(0x40000001, vcpu_get_msr(&child.vcpus[0], MCX_CTL2(1)));
+	vm_close(&child);
+	vm_close(&vm);
+}
+
 /* What the guest itself has written, and reads. */
 TEST(seen_by_the_guest)
 {

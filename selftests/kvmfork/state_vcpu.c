@@ -335,4 +335,53 @@ TEST(sync_regs)
 	vm_close(&vm);
 }
 
+/* What user space tells KVM in kvm_run, which no call tells back. */
+TEST(run_inputs)
+{
+	struct vm vm, child;
+	struct kvm_run *run;
+
+	vm_create_default(&vm, VM_IRQCHIP_NONE, 1);
+	vcpu_start(&vm.vcpus[0], 0, guest_count, 0);
+	run = vm.vcpus[0].run;
+	run->request_interrupt_window = 1;
+	run->cr8 = 5;
+	run->apic_base = 0xfee01800;
+	run->kvm_valid_regs = kvm_check_cap(KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_SREGS;
+	vm_fork(&vm, &child);
+	run = child.vcpus[0].run;
+	EXPECT_EQ(1, run->request_interrupt_window);
+	EXPECT_EQ(5, run->cr8);
+	EXPECT_EQ(0xfee01800, run->apic_base);
+	EXPECT_EQ(vm.vcpus[0].run->kvm_valid_regs, run->kvm_valid_regs);
+	vm_close(&child);
+	vm_close(&vm);
+}
+
+/* Breakpoints in debug registers, by which the host watches the guest. */
+TEST(guest_debug)
+{
+	struct kvm_guest_debug debug = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP,
+		/* Writes of 8 bytes. */
+		.arch.debugreg = { [0] = GUEST_DATA, [7] = 0x00090402 },
+	};
+	struct vm vm, child;
+
+	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 1);
+	vcpu_start(&vm.vcpus[0], 0, guest_count, 0);
+	ASSERT_EQ(0, xioctl(vm.vcpus[0].fd, KVM_SET_GUEST_DEBUG, &debug));
+	vm_fork(&vm, &child);
+	for (int i = 0; i < 2; i++) {
+		struct kvm_run *run = child.vcpus[0].run;
+
+		vcpu_run(&child.vcpus[0]);
+		ASSERT_EQ(KVM_EXIT_DEBUG, run->exit_reason);
+		EXPECT_EQ(1, run->debug.arch.dr6 & 15);
+		EXPECT_EQ(i + 1, vcpu_run_to_port(&child.vcpus[0], PORT_SYNC));
+	}
+	vm_close(&child);
+	vm_close(&vm);
+}
+
 TEST_HARNESS_MAIN

@@ -2,6 +2,7 @@
 /* State of the VM itself: interrupt controllers, PIT, clock, routes, slots. */
 #include "fork.h"
 #include "harness.h"
+#include "save.h"
 #include "state.h"
 
 #define RAM_GPA		(16UL << 20)
@@ -340,6 +341,166 @@ TEST_F(vm_state, tss_address)
 	}
 	vm_fork(&self->vm, &self->child);
 	EXPECT_EQ(expected, __vm_slot_set(&self->child, 9, 0, 0xfeffd000, 3 * PAGE_SIZE, hva));
+	vm_close(&self->child);
+}
+
+/* Of an identity-mapped page table for real mode, on VMX without unrestricted guests. */
+TEST_F(vm_state, identity_map_address)
+{
+	void *hva = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			 -1, 0);
+	int expected = __vm_slot_set(&self->vm, 9, 0, 0xfeffc000, PAGE_SIZE, hva);
+
+	if (!expected) {
+		ASSERT_EQ(0, __vm_slot_set(&self->vm, 9, 0, 0xfeffc000, 0, NULL));
+		SKIP(return, "there is nothing at the identity map's address");
+	}
+	vm_fork(&self->vm, &self->child);
+	EXPECT_EQ(expected, __vm_slot_set(&self->child, 9, 0, 0xfeffc000, PAGE_SIZE, hva));
+	vm_close(&self->child);
+}
+
+/* What a VM is made with, as an exported state has it. */
+static struct kvmfork_state_shape shape_of(struct vm *vm)
+{
+	struct kvmfork_state_shape shape;
+	int fd = vm_freeze(vm);
+	struct blob blob;
+
+	template_export(fd, &blob);
+	shape = *(struct kvmfork_state_shape *)
+		blob_payload(blob_find(&blob, KVMFORK_STATE_SHAPE, KVMFORK_STATE_VM));
+	free(blob.bytes);
+	close(fd);
+	return shape;
+}
+
+static bool is_bsp(struct vm *vm, unsigned int index)
+{
+	struct kvm_sregs sregs;
+
+	TEST_REQUIRE(!xioctl(vm->vcpus[index].fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS: %m");
+	return sregs.apic_base & 0x100;
+}
+
+TEST(boot_cpu)
+{
+	struct vm vm, child;
+
+	vm_create(&vm, VM_IRQCHIP_KERNEL);
+	ASSERT_EQ(0, xioctl(vm.vm_fd, KVM_SET_BOOT_CPU_ID, (void *)1L));
+	vm_memory_add(&vm, 0, 0, GUEST_MEMORY);
+	vm_load_guest(&vm);
+	vcpu_add(&vm, 0);
+	vcpu_add(&vm, 1);
+	vm.attach_fd = vm_attach(vm.vm_fd);
+	vm_fork(&vm, &child);
+	EXPECT_EQ(1, shape_of(&vm).boot_cpu_id);
+	EXPECT_EQ(1, shape_of(&child).boot_cpu_id);
+	EXPECT_FALSE(is_bsp(&child, 0));
+	EXPECT_TRUE(is_bsp(&child, 1));
+	vm_close(&child);
+	vm_close(&vm);
+}
+
+/* Of vCPUs to come. */
+TEST(tsc_khz_of_the_vm)
+{
+	struct vm vm, child;
+	long khz;
+
+	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 0);
+	khz = xioctl(vm.vm_fd, KVM_GET_TSC_KHZ, NULL);
+	if (khz <= 0 || xioctl(vm.vm_fd, KVM_SET_TSC_KHZ, (void *)(khz - 7))) {
+		vm_close(&vm);
+		SKIP(return, "no KVM_CAP_VM_TSC_CONTROL");
+	}
+	vm_fork(&vm, &child);
+	EXPECT_EQ(khz - 7, shape_of(&vm).tsc_khz);
+	EXPECT_EQ(khz - 7, xioctl(child.vm_fd, KVM_GET_TSC_KHZ, NULL));
+	vcpu_add(&child, 0);
+	EXPECT_EQ(khz - 7, xioctl(child.vcpus[0].fd, KVM_GET_TSC_KHZ, NULL));
+	vm_close(&child);
+	vm_close(&vm);
+}
+
+static int create_pit(struct vm *vm, uint32_t flags)
+{
+	struct kvm_pit_config config = { .flags = flags };
+
+	return xioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL) ?:
+	       xioctl(vm->vm_fd, KVM_CREATE_PIT2, &config);
+}
+
+TEST(pit_speaker)
+{
+	for (uint32_t flags = 0; flags <= KVM_PIT_SPEAKER_DUMMY; flags++) {
+		struct vm vm, child;
+
+		vm_create(&vm, VM_IRQCHIP_NONE);
+		ASSERT_EQ(0, create_pit(&vm, flags));
+		vm.attach_fd = vm_attach(vm.vm_fd);
+		vm_fork(&vm, &child);
+		EXPECT_EQ(flags ? KVMFORK_STATE_SHAPE_PIT | KVMFORK_STATE_SHAPE_SPEAKER :
+				  KVMFORK_STATE_SHAPE_PIT, shape_of(&child).flags);
+		EXPECT_EQ(shape_of(&vm).flags, shape_of(&child).flags);
+		vm_close(&child);
+		vm_close(&vm);
+	}
+}
+
+/* Without it KVM says what it is: how it counts on is tested in the guest, too. */
+static void __guest guest_kvmclock(uint64_t msr)
+{
+	const uint64_t page = GUEST_DATA + 0x1000;
+
+	guest_wrmsr(msr, page | 1);
+	for (;;) {
+		uint32_t version;
+		uint64_t then, time;
+
+		do {
+			version = guest_read32(page);
+			then = guest_read64(page + 8);
+			time = guest_read64(page + 16);
+		} while (version & 1 || version != guest_read32(page));
+		guest_write64(GUEST_DATA, time);
+		guest_write64(GUEST_DATA + 8, then);
+		guest_write64(GUEST_DATA + 16, guest_rdtsc());
+		guest_sync(guest_read32(page + 24) != 0);
+	}
+}
+
+struct kvmclock {
+	uint64_t ns, tsc, now;
+};
+
+static struct kvmclock run_kvmclock(struct vm *vm)
+{
+	TEST_REQUIRE(vcpu_run_to_port(&vm->vcpus[0], PORT_SYNC), "the clock has no rate");
+	return *(struct kvmclock *)vm_hva(vm, GUEST_DATA);
+}
+
+/* The page that KVM keeps for the guest goes on being kept: it is a memory write. */
+TEST_F(vm_state, kvmclock_runs)
+{
+	struct kvmclock before, child, parent;
+
+	vcpu_start(&self->vm.vcpus[0], 0, guest_kvmclock, 0x4b564d01);
+	before = run_kvmclock(&self->vm);
+	EXPECT_LT(0, before.ns);
+	vm_fork(&self->vm, &self->child);
+	child = run_kvmclock(&self->child);
+	parent = run_kvmclock(&self->vm);
+	EXPECT_LE(before.ns, child.ns);
+	EXPECT_LE(before.now, child.now);
+	EXPECT_LE(child.tsc, child.now);
+	EXPECT_LE(before.ns, parent.ns);
+	/* Each is kept for its own guest. */
+	usleep(20000);
+	parent = run_kvmclock(&self->child);
+	EXPECT_LE(child.now, parent.now);
+	EXPECT_LE(child.ns, parent.ns);
 	vm_close(&self->child);
 }
 
