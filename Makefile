@@ -87,7 +87,7 @@ clean:
 #@   demo         what forking a VM looks like
 #@   bench        what everything takes, counted in instructions (BENCHFLAGS='--quick')
 #@   setup        download and prepare everything for `make test`
-#@   check        checkpatch, sparse, shellcheck
+#@   check        checkpatch, sparse, shellcheck, the tests that docs/state.md names
 
 setup:
 	$(Q)$(VM)/setup all
