@@ -529,6 +529,13 @@ bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu)
 	return READ_ONCE(vcpu->arch.apf.msr_en_val);
 }
 
+/* SVM keeps such pages only while it enters or leaves the nested guest. */
+bool kvmfork_vcpu_is_nested(struct kvm_vcpu *vcpu)
+{
+	return boot_cpu_has(X86_FEATURE_VMX) &&
+	       READ_ONCE(vcpu->arch.hflags) & HF_GUEST_MASK;
+}
+
 bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu)
 {
 	return vcpu->arch.pv_cpuid.enforce;

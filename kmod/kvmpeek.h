@@ -131,6 +131,8 @@ void kvmfork_vcpu_cancel_shutdown(struct kvm_vcpu *vcpu);
 void kvmfork_vcpu_flush_tlb(struct kvm_vcpu *vcpu);
 /* The guest has switched async page faults on. */
 bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu);
+/* KVM holds pages of a nested guest's hypervisor by reference. */
+bool kvmfork_vcpu_is_nested(struct kvm_vcpu *vcpu);
 /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID is on. */
 bool kvmfork_vcpu_enforces_pv_cpuid(struct kvm_vcpu *vcpu);
 /* -EOPNOTSUPP, reported, when the vCPU has something that cannot be carried. */

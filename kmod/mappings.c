@@ -69,7 +69,7 @@ static int search_slot(struct search *search,
 	return 0;
 other:
 	return kvmfork_report(search->report, -EMEDIUMTYPE,
-			      "slot %u: address %#lx is not one stretch of forkable memory",
+			      "slot %u: address %#lx is not one stretch of forkable memory (see KVMFORK_CONVERT)",
 			      slot_at(search->template, mapping->addr), addr);
 }
 

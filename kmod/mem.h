@@ -9,7 +9,7 @@
  *
  * Locking, outermost first:
  *
- *	mmap_lock (faults only)
+ *	mmap_lock (faults, and move.c)
  *	  kvmfork_mem.lock	the tree; held for reading to look up and to mark
  *				dirty, for writing to change or to share
  *	    page lock		from the look-up of a page until its page table
@@ -30,6 +30,8 @@
 
 #include "tree.h"
 
+struct kvmfork_move;
+
 struct kvmfork_mem {
 	struct rw_semaphore lock;
 	struct kvmfork_tree tree;	/* lock */
@@ -39,6 +41,9 @@ struct kvmfork_mem {
 	u64 flags;			/* KVMFORK_MEMORY_*, constant */
 	atomic64_t nr_freezes;
 	atomic64_t nr_huge_missed;	/* blocks that found no huge page */
+	bool is_converted;		/* by KVMFORK_CONVERT: laid out as mapped */
+	struct task_struct *mover;	/* who moves other memory here, by cmpxchg */
+	struct kvmfork_move *move;	/* the mover's, see move.h */
 };
 
 /*
@@ -80,7 +85,7 @@ void kvmfork_frozen_destroy(struct kvmfork_frozen *frozen);
 unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,
 				const struct kvmfork_frozen *frozen, bool keep);
 
-/* For the other mem_*.c. */
+/* For the other mem_*.c, and move.c. */
 
 /*
  * May the page that a look-up found be written in place? @extra is how many

@@ -3,6 +3,7 @@
 #include <linux/fs.h>
 #include <linux/falloc.h>
 #include <linux/highmem.h>
+#include <linux/huge_mm.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
@@ -11,8 +12,10 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 
+#include "compat/mmap.h"
 #include "fs.h"
 #include "mem.h"
+#include "move.h"
 #include "page.h"
 
 static vm_fault_t kvmfork_mem_fault_error(int err)
@@ -129,12 +132,28 @@ static const struct vm_operations_struct kvmfork_mem_vm_ops = {
 };
 
 /* A private mapping would mix this memory's later writes with its own. */
-static int kvmfork_mem_mmap(struct file *file, struct vm_area_struct *vma)
+static int kvmfork_mem_map(struct compat_mmap *map)
 {
-	if (!(vma->vm_flags & VM_MAYSHARE))
+	if (!(map->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
-	vma->vm_ops = &kvmfork_mem_vm_ops;
+	map->vm_ops = &kvmfork_mem_vm_ops;
+	map->vm_flags |= kvmfork_move_flags(map->file->private_data);
 	return 0;
+}
+
+static int kvmfork_mem_mmap(COMPAT_MMAP_ARGS)
+{
+	return compat_mmap(kvmfork_mem_map);
+}
+
+static unsigned long kvmfork_mem_get_area(struct file *file, unsigned long addr,
+					  unsigned long size, unsigned long pgoff,
+					  unsigned long flags)
+{
+	int ret = kvmfork_move_take(file->private_data, addr, size);
+
+	/* Aligned for huge pages. */
+	return ret ?: thp_get_unmapped_area(file, addr, size, pgoff, flags);
 }
 
 static ssize_t kvmfork_mem_read_iter(struct kiocb *iocb, struct iov_iter *to)
@@ -396,8 +415,8 @@ const struct file_operations kvmfork_mem_fops = {
 	.write_iter	= kvmfork_mem_write_iter,
 	.fallocate	= kvmfork_mem_fallocate,
 	.fsync		= noop_fsync,
-	.mmap		= kvmfork_mem_mmap,
-	.get_unmapped_area = thp_get_unmapped_area,	/* aligned for huge pages */
+	.COMPAT_FOP_MMAP = kvmfork_mem_mmap,
+	.get_unmapped_area = kvmfork_mem_get_area,
 	.unlocked_ioctl	= kvmfork_mem_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.show_fdinfo	= kvmfork_mem_show_fdinfo,

@@ -8,6 +8,7 @@
 #include <linux/uaccess.h>
 
 #include "args.h"
+#include "convert.h"
 #include "fs.h"
 #include "kvmcall.h"
 #include "load.h"
@@ -103,11 +104,14 @@ put_files:
 
 /* The memory last: reading state may make KVM write some of it there. */
 static int freeze_stopped(struct kvmfork_stopped *stopped,
-			  struct kvmfork_template *template)
+			  struct kvmfork_template *template, u64 flags)
 {
-	int ret;
+	u64 nr_pages;
+	int ret = 0;
 
-	ret = kvmfork_stop_complete_io(stopped);
+	if (flags & KVMFORK_FREEZE_CONVERT)
+		ret = kvmfork_convert_stopped(stopped, &nr_pages);
+	ret = ret ?: kvmfork_stop_complete_io(stopped);
 	ret = ret ?: kvmfork_shape_read(stopped->vm->kvm, &template->shape,
 					stopped->report);
 	ret = ret ?: save_vcpus(stopped, template);
@@ -142,7 +146,7 @@ kvmfork_template_create(struct kvmfork_vm *vm, const struct kvmfork_freeze *args
 
 	ret = kvmfork_stop(&stopped, args->vcpu_fds, args->nr_vcpus);
 	if (!ret) {
-		ret = freeze_stopped(&stopped, template);
+		ret = freeze_stopped(&stopped, template, args->flags);
 		kvmfork_restart(&stopped);
 	}
 	trace_kvmfork_freeze(template->nr_vcpus, template->nr_dirty,

@@ -82,6 +82,25 @@ TRACE_EVENT(kvmfork_reset,
 		  __entry->pages, __entry->ns, __entry->ret)
 );
 
+TRACE_EVENT(kvmfork_convert,
+	TP_PROTO(u32 memories, u64 pages, u64 ns, int ret),
+	TP_ARGS(memories, pages, ns, ret),
+	TP_STRUCT__entry(
+		__field(u32, memories)
+		__field(u64, pages)
+		__field(u64, ns)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->memories = memories;
+		__entry->pages = pages;
+		__entry->ns = ns;
+		__entry->ret = ret;
+	),
+	TP_printk("memories=%u pages=%llu ns=%llu ret=%d", __entry->memories,
+		  __entry->pages, __entry->ns, __entry->ret)
+);
+
 #endif /* KVMFORK_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH

@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 
 #include "args.h"
+#include "convert.h"
 #include "kvmcall.h"
 #include "template.h"
 #include "trace.h"
@@ -102,7 +103,8 @@ static_assert(offsetof(struct kvmfork_fork, spawn) == 64);
 
 static int freeze_check(const struct kvmfork_freeze *args)
 {
-	if (args->flags || memchr_inv(args->reserved, 0, sizeof(args->reserved)))
+	if (args->flags & ~KVMFORK_FREEZE_CONVERT ||
+	    memchr_inv(args->reserved, 0, sizeof(args->reserved)))
 		return -EINVAL;
 	return 0;
 }
@@ -228,6 +230,25 @@ static long ioctl_reset(struct kvmfork_vm *vm, struct kvmfork_args *from)
 	return ret;
 }
 
+static long ioctl_convert(struct kvmfork_vm *vm, struct kvmfork_args *from)
+{
+	struct kvmfork_report report = {};
+	struct kvmfork_convert args;
+	int ret;
+
+	ret = kvmfork_args_get(from, &args, sizeof(args));
+	if (ret)
+		return ret;
+	if (args.flags || args.reserved32 ||
+	    memchr_inv(args.reserved, 0, sizeof(args.reserved)))
+		return -EINVAL;
+	ret = kvmfork_convert(vm, &args, from, &report);
+	if (ret)
+		kvmfork_report_copy(&report, u64_to_user_ptr(args.message),
+				    args.message_size);
+	return ret;
+}
+
 static long kvmfork_vm_ioctl(struct file *file, unsigned int cmd,
 			     unsigned long arg)
 {
@@ -248,6 +269,9 @@ static long kvmfork_vm_ioctl(struct file *file, unsigned int cmd,
 		break;
 	case KVMFORK_CMD(KVMFORK_RESET):
 		call = ioctl_reset;
+		break;
+	case KVMFORK_CMD(KVMFORK_CONVERT):
+		call = ioctl_convert;
 		break;
 	default:
 		return -ENOTTY;

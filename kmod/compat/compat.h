@@ -33,4 +33,35 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma,
 #define COMPAT_IDMAP_ARG	struct mnt_idmap *idmap
 #endif
 
+/* 6.4: faults under the lock of a mapping alone. */
+static inline void compat_vma_start_write(struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	vma_start_write(vma);
+#endif
+}
+
+/* 6.10: mseal(). 6.18: a flag for mappings that may have guard pages. */
+#ifdef VM_SEALED
+#define COMPAT_VM_SEALED	VM_SEALED
+#else
+#define COMPAT_VM_SEALED	0UL
+#endif
+#ifdef VM_MAYBE_GUARD
+#define COMPAT_VM_MAYBE_GUARD	VM_MAYBE_GUARD
+#else
+#define COMPAT_VM_MAYBE_GUARD	0UL
+#endif
+
+/* 6.5: get_user_pages() lost its last argument. mmap_lock held. */
+static inline long compat_get_user_page(unsigned long addr, unsigned int flags,
+					struct page **page)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+	return get_user_pages(addr, 1, flags, page, NULL);
+#else
+	return get_user_pages(addr, 1, flags, page);
+#endif
+}
+
 #endif

@@ -37,6 +37,7 @@
 #define KVMFORK_FEATURE_SPAWN_MANY	(1ULL << 5)
 #define KVMFORK_FEATURE_DIFF		(1ULL << 6)
 #define KVMFORK_FEATURE_EXPORT		(1ULL << 7)
+#define KVMFORK_FEATURE_CONVERT		(1ULL << 8)
 #define KVMFORK_FEATURE_HUGE		(1ULL << 9)
 #define KVMFORK_FEATURE_RESET_KEEP	(1ULL << 10)
 
@@ -99,9 +100,12 @@ struct kvmfork_trap {
 	__u64 events;
 };
 
+/* Memory that is not forkable becomes so first, as by KVMFORK_CONVERT. */
+#define KVMFORK_FREEZE_CONVERT	(1ULL << 0)
+
 /**
  * struct kvmfork_freeze - make a template of a VM, which goes on
- * @flags: zero
+ * @flags: KVMFORK_FREEZE_* bits
  * @vcpu_fds: user pointer to __s32[@nr_vcpus]: the fds of all vCPUs of the
  *	VM, in any order
  * @nr_vcpus: entries of @vcpu_fds
@@ -262,6 +266,41 @@ struct kvmfork_spawn_many {
 };
 
 /**
+ * struct kvmfork_convert - make a VM's memory forkable where it is
+ * @flags: zero
+ * @vcpu_fds: user pointer to __s32[@nr_vcpus]: the fds of all vCPUs of the
+ *	VM, in any order
+ * @mappings: user pointer to struct kvmfork_mapping[@nr_mappings], filled for
+ *	all memory of the VM by rising address; @address and @parent_address are
+ *	the same
+ * @message: as in struct kvmfork_freeze
+ * @message_size: bytes at @message
+ * @nr_vcpus: entries of @vcpu_fds
+ * @nr_mappings: in: entries of @mappings: as many as the VM has slots, or zero
+ *	to leave it at the memory; out: how many there are (with E2BIG: how many
+ *	it takes)
+ * @reserved32: zero
+ * @nr_pages: out: how many pages were copied
+ * @reserved: zero
+ *
+ * What backs a memory slot and is not a memory file (anonymous memory, memfd,
+ * a file) is replaced by one, at the same address: its contents move, with
+ * pages that nobody has touched staying holes.
+ */
+struct kvmfork_convert {
+	__u64 flags;
+	__u64 vcpu_fds;
+	__u64 mappings;
+	__u64 message;
+	__u32 message_size;
+	__u32 nr_vcpus;
+	__u32 nr_mappings;
+	__u32 reserved32;
+	__u64 nr_pages;
+	__u64 reserved[3];
+};
+
+/**
  * struct kvmfork_open_memory - a template's memory as a file
  * @index: which: in the order in which struct kvmfork_mapping of a child names
  *	the memory files first
@@ -348,6 +387,7 @@ struct kvmfork_diff {
 #define KVMFORK_FORK		_IOWR(KVMFORK_IOC, 0x12, struct kvmfork_fork)
 
 #define KVMFORK_RESET		_IOW(KVMFORK_IOC, 0x13, struct kvmfork_reset)
+#define KVMFORK_CONVERT		_IOWR(KVMFORK_IOC, 0x14, struct kvmfork_convert)
 
 /* On a template. OPEN_MEMORY returns a memory file, close-on-exec. */
 #define KVMFORK_SPAWN		_IOWR(KVMFORK_IOC, 0x20, struct kvmfork_spawn)
