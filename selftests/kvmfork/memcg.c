@@ -23,15 +23,43 @@ FIXTURE(memcg) {
 
 static long long current_of(const char *group)
 {
-	char path[256], text[64] = "";
-	FILE *file;
+	char path[256];
+	long long value;
 
 	snprintf(path, sizeof(path), "%s/memory.current", group);
+	value = file_number(path);
+	TEST_REQUIRE(value >= 0, "%s: %m", path);
+	return value;
+}
+
+/* How often something has happened in a group. */
+static long long count_events(const char *group, const char *event)
+{
+	char path[256], line[128];
+	long long value = -1;
+	size_t length = strlen(event);
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/memory.events", group);
 	file = fopen(path, "r");
 	TEST_REQUIRE(file, "%s: %m", path);
-	TEST_REQUIRE(fgets(text, sizeof(text), file), "%s is empty", path);
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, event, length) && line[length] == ' ')
+			value = strtoll(line + length, NULL, 10);
 	fclose(file);
-	return strtoll(text, NULL, 10);
+	TEST_REQUIRE(value >= 0, "no %s in %s", event, path);
+	return value;
+}
+
+/* Charges are given back in batches, and some later. */
+static bool falls_below(const char *group, long long bytes)
+{
+	for (int try = 0; try < 200; try++) {
+		if (current_of(group) < bytes)
+			return true;
+		usleep(20000);
+	}
+	return false;
 }
 
 static bool enter(const char *group)
@@ -120,7 +148,7 @@ TEST_F(memcg, writing_to_the_file_is_charged)
 
 TEST_F(memcg, closing_uncharges)
 {
-	long long before = current_of(PARENT), after = 0;
+	long long before = current_of(PARENT);
 	struct vm vm;
 
 	vm_create(&vm, VM_IRQCHIP_NONE);
@@ -128,14 +156,7 @@ TEST_F(memcg, closing_uncharges)
 	touch(&vm, SIZE);
 	EXPECT_LE(before + (long long)SIZE, current_of(PARENT));
 	vm_close(&vm);
-	/* Charges are given back in batches. */
-	for (int try = 0; try < 100; try++) {
-		after = current_of(PARENT);
-		if (after < before + (long long)(4 * MIB))
-			break;
-		usleep(20000);
-	}
-	EXPECT_GT(before + (long long)(4 * MIB), after);
+	EXPECT_TRUE(falls_below(PARENT, before + (long long)(4 * MIB)));
 }
 
 /* Reported by the child on a pipe: what it got, step by step. */
@@ -241,19 +262,38 @@ static bool log_is_clean(int log)
 	return clean;
 }
 
+static unsigned long count_other(struct vm *vm, char byte)
+{
+	unsigned long nr = 0;
+
+	for (unsigned long at = 0; at < SIZE; at += PAGE_SIZE)
+		nr += *(char *)vm_hva(vm, GPA + at) != byte;
+	return nr;
+}
+
+static void expect_to_run(struct __test_metadata *_metadata, struct vm *vm)
+{
+	vcpu_start(&vm->vcpus[0], 0, guest_count, 5);
+	EXPECT_EQ(6, vcpu_run_to_port(&vm->vcpus[0], PORT_SYNC));
+	EXPECT_EQ(7, vcpu_run_to_port(&vm->vcpus[0], PORT_SYNC));
+}
+
 /*
- * The child is killed, or gets an error: both end it. The parent, whose pages
- * it shares, goes on with all of them.
+ * The child is killed, or gets an error: both end it. The parent and another
+ * child, whose pages it shares, go on with all of them.
  */
 TEST_F(memcg_limit, reached_by_the_child)
 {
-	struct vm *vm = &self->base.vm, child;
+	struct vm *vm = &self->base.vm, sibling, child;
 	struct child_job job = { .shape = vm, .bytes = SIZE, .how = variant->how };
 	char level[64];
 	int status, log;
 
 	touch(vm, SIZE);
 	job.template = vm_freeze(vm);
+	vm_spawn(job.template, vm, &sibling);
+	/* Some of its own, all else shared with the one at the limit. */
+	*(char *)vm_hva(&sibling, GPA) = 2;
 	ASSERT_TRUE(limit(CHILD, "16777216"));
 	log = quiet_console(level);
 	status = process_run(child_in_its_group, &job);
@@ -262,15 +302,81 @@ TEST_F(memcg_limit, reached_by_the_child)
 	EXPECT_FALSE(process_exited(status, 0));
 	EXPECT_FALSE(process_exited(status, 1));
 	EXPECT_FALSE(process_exited(status, 2));
-	TH_LOG("the child's status: 0x%x", status);
-	for (unsigned long at = 0; at < SIZE; at += PAGE_SIZE) {
-		ASSERT_EQ(1, *(char *)vm_hva(vm, GPA + at));
+	/* That it was, and nothing else; nobody else felt it; nothing is left. */
+	EXPECT_LT(0, count_events(CHILD, "max"));
+	EXPECT_EQ(0, count_events(PARENT, "max"));
+	EXPECT_EQ(0, count_events(PARENT, "oom_kill"));
+	TH_LOG("the child's status: 0x%x, %lld killed", status,
+	       count_events(CHILD, "oom_kill"));
+	EXPECT_TRUE(falls_below(CHILD, 2 * MIB)) TH_LOG("%lld bytes", current_of(CHILD));
+
+	EXPECT_EQ(0, count_other(vm, 1));
+	EXPECT_EQ(1, count_other(&sibling, 1));
+	for (unsigned long at = 0; at < SIZE; at += PAGE_SIZE)
 		*(char *)vm_hva(vm, GPA + at) = 3;
-	}
+	EXPECT_EQ(1, count_other(&sibling, 1));
+	expect_to_run(_metadata, vm);
+	expect_to_run(_metadata, &sibling);
 	vm_spawn(job.template, vm, &child);
-	EXPECT_EQ(1, *(char *)vm_hva(&child, GPA + SIZE - PAGE_SIZE));
+	EXPECT_EQ(0, count_other(&child, 1));
+	expect_to_run(_metadata, &child);
 	vm_close(&child);
+	vm_close(&sibling);
 	close(job.template);
+}
+
+/* One that stays below goes on beside one that does not. */
+struct pair_job {
+	struct child_job child;
+	int go;
+};
+
+static int child_beside(void *arg)
+{
+	struct pair_job *job = arg;
+	struct vm child;
+	char byte;
+
+	vm_spawn(job->child.template, job->child.shape, &child);
+	touch(&child, SIZE / 4);
+	/* Until the other has ended. */
+	if (read(job->go, &byte, 1) < 0)
+		return 1;
+	if (count_other(&child, 1))
+		return 2;
+	touch(&child, SIZE);
+	vcpu_start(&child.vcpus[0], 0, guest_count, 5);
+	return vcpu_run_to_port(&child.vcpus[0], PORT_SYNC) == 6 ? 0 : 3;
+}
+
+TEST_F(memcg_limit, reached_beside_another_child)
+{
+	struct vm *vm = &self->base.vm;
+	struct pair_job job = {
+		.child = { .shape = vm, .bytes = SIZE, .how = variant->how },
+	};
+	char level[64];
+	int status, log, fds[2];
+	pid_t beside;
+
+	touch(vm, SIZE);
+	job.child.template = vm_freeze(vm);
+	ASSERT_EQ(0, pipe(fds));
+	job.go = fds[0];
+	beside = process_start(child_beside, &job);
+	ASSERT_TRUE(limit(CHILD, "16777216"));
+	log = quiet_console(level);
+	status = process_run(child_in_its_group, &job.child);
+	file_write("/proc/sys/kernel/printk", level);
+	EXPECT_TRUE(log_is_clean(log));
+	EXPECT_LT(0, count_events(CHILD, "max"));
+	EXPECT_FALSE(process_exited(status, 0));
+	ASSERT_EQ(1, write(fds[1], "", 1));
+	EXPECT_TRUE(process_exited(process_wait(beside), 0));
+	EXPECT_EQ(0, count_other(vm, 1));
+	close(job.child.template);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 TEST_HARNESS_MAIN

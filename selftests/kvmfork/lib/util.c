@@ -141,6 +141,19 @@ long long fdinfo_value(int fd, const char *key)
 	return proc_value(path, key);
 }
 
+long long file_number(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	long long value = -1;
+
+	if (!file)
+		return -1;
+	if (fscanf(file, "%lld", &value) != 1)
+		value = -1;
+	fclose(file);
+	return value;
+}
+
 bool file_write(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -69,6 +69,8 @@ long long mem_available(void);
 long long fdinfo_value(int fd, const char *key);
 
 bool file_write(const char *path, const char *text);
+/* What a file with nothing but a number says; -1: not there. */
+long long file_number(const char *path);
 bool cpu_is_amd(void);
 
 /* Pass an fd over a unix socket. */
