@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 
+#include "convert.h"
 #include "fork.h"
 #include "harness.h"
 #include "save.h"
@@ -24,6 +25,7 @@ static const struct {
 	{ "FREEZE", FILE_ATTACH, KVMFORK_FREEZE },
 	{ "FORK", FILE_ATTACH, KVMFORK_FORK },
 	{ "RESET", FILE_ATTACH, KVMFORK_RESET },
+	{ "CONVERT", FILE_ATTACH, KVMFORK_CONVERT },
 	{ "SPAWN", FILE_TEMPLATE, KVMFORK_SPAWN },
 	{ "SPAWN_MANY", FILE_TEMPLATE, KVMFORK_SPAWN_MANY },
 	{ "OPEN_MEMORY", FILE_TEMPLATE, KVMFORK_OPEN_MEMORY },
@@ -36,6 +38,7 @@ FIXTURE(abi) {
 	int files[FILE_KINDS];
 	struct fork_call call;
 	struct reset_call reset;
+	struct convert_call convert;
 	struct kvmfork_create_memory memory;
 	struct kvmfork_attach attach;
 	struct kvmfork_trap trap;
@@ -76,6 +79,7 @@ static void *abi_argument(FIXTURE_DATA(abi) *self, unsigned int cmd)
 {
 	fork_call_init(&self->call, &self->vm);
 	reset_call_init(&self->reset, &self->vm, self->files[FILE_TEMPLATE]);
+	convert_call_init(&self->convert, &self->vm);
 	switch (cmd) {
 	case KVMFORK_GET_INFO:
 		return &self->info;
@@ -92,6 +96,8 @@ static void *abi_argument(FIXTURE_DATA(abi) *self, unsigned int cmd)
 		return &self->call.args;
 	case KVMFORK_RESET:
 		return &self->reset.args;
+	case KVMFORK_CONVERT:
+		return &self->convert.args;
 	case KVMFORK_SPAWN_MANY:
 		self->many = (struct kvmfork_spawn_many) {
 			.spawns = (unsigned long)&self->call.args.spawn,
@@ -144,6 +150,9 @@ static void abi_close_results(FIXTURE_DATA(abi) *self, unsigned int cmd, int ret
 	case KVMFORK_LOAD:
 		close(ret);
 		break;
+	case KVMFORK_CONVERT:
+		close(self->convert.mappings[0].memory_fd);
+		break;
 	case KVMFORK_FORK:
 	case KVMFORK_SPAWN:
 	case KVMFORK_SPAWN_MANY:
@@ -162,7 +171,8 @@ TEST_F(abi, get_info)
 	EXPECT_EQ(KVMFORK_MEMORY_SIZE_MAX, self->info.memory_size_max);
 	EXPECT_EQ(KVMFORK_FEATURE_MEMORY | KVMFORK_FEATURE_FORK | KVMFORK_FEATURE_TEMPLATE |
 		  KVMFORK_FEATURE_RESET | KVMFORK_FEATURE_SPAWN_MANY | KVMFORK_FEATURE_DIFF |
-		  KVMFORK_FEATURE_EXPORT | KVMFORK_FEATURE_HUGE | KVMFORK_FEATURE_RESET_KEEP,
+		  KVMFORK_FEATURE_EXPORT | KVMFORK_FEATURE_CONVERT | KVMFORK_FEATURE_HUGE |
+		  KVMFORK_FEATURE_RESET_KEEP,
 		  self->info.features & ~KVMFORK_FEATURE_TRAP_UD);
 }
 

@@ -5,10 +5,10 @@
  * parent's, and the child's image stays as it was.
  */
 #include <fcntl.h>
-#include <linux/loop.h>
 #include <pthread.h>
 #include <sys/uio.h>
 
+#include "disk.h"
 #include "fork.h"
 #include "harness.h"
 
@@ -87,34 +87,20 @@ TEST_F(pinned, vmsplice_outlives_all)
 	close(fds[1]);
 }
 
-/* A block device over a file of tmpfs, as most machines have no other to spare. */
 static int open_disk(void)
 {
-	int control, file, disk, direct, nr;
-	char path[64], page[PAGE_SIZE];
+	char path[DISK_PATH_SIZE], page[PAGE_SIZE];
+	int file, disk, direct;
 
-	if (access("/dev/loop-control", F_OK) && system("modprobe loop 2>/dev/null"))
-		return -1;
-	control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	nr = ioctl(control, LOOP_CTL_GET_FREE);
-	close(control);
-	if (nr < 0)
-		return -1;
 	file = memfd_create("disk", MFD_CLOEXEC);
 	memset(page, 'd', sizeof(page));
 	for (int i = 0; i < PAGES; i++)
 		TEST_REQUIRE(write(file, page, PAGE_SIZE) == PAGE_SIZE, "write: %m");
-	snprintf(path, sizeof(path), "/dev/loop%d", nr);
-	disk = open(path, O_RDWR | O_CLOEXEC);
-	if (disk < 0 || ioctl(disk, LOOP_SET_FD, file)) {
-		close(disk);
-		close(file);
-		return -1;
-	}
+	disk = disk_open(file, path);
 	close(file);
+	if (disk < 0)
+		return -1;
 	direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	/* It goes with the last that has it open. */
-	ioctl(disk, LOOP_SET_STATUS64, &(struct loop_info64) { .lo_flags = LO_FLAGS_AUTOCLEAR });
 	close(disk);
 	return direct;
 }

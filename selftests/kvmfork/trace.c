@@ -2,7 +2,7 @@
 /* The module's tracepoints: one line for each operation. */
 #include <fcntl.h>
 
-#include "fork.h"
+#include "convert.h"
 #include "harness.h"
 
 #define TRACING	"/sys/kernel/tracing/"
@@ -53,6 +53,9 @@ TEST(each_operation)
 	fd = vm_freeze(&child);
 	memset(vm_hva(&child, 0x200000), 1, 5 * PAGE_SIZE);
 	vm_reset(&child, fd);
+	vm_slot_add(&child, 0, 1UL << 30, 16 * PAGE_SIZE, memory_anonymous(16 * PAGE_SIZE), -1, 0);
+	memset(vm_hva(&child, 1UL << 30), 1, 7 * PAGE_SIZE);
+	vm_convert(&child);
 	ASSERT_TRUE(tracing_write("events/kvmfork/enable", "0"));
 
 	tracing_find("kvmfork_freeze:", line, sizeof(line));
@@ -70,6 +73,9 @@ TEST(each_operation)
 	EXPECT_NE(NULL, strstr(line, "ret=0"));
 	tracing_find("kvmfork_reset:", line, sizeof(line));
 	EXPECT_NE(NULL, strstr(line, "vcpus=2 pages=5 "));
+	EXPECT_NE(NULL, strstr(line, "ret=0"));
+	tracing_find("kvmfork_convert:", line, sizeof(line));
+	EXPECT_NE(NULL, strstr(line, "memories=1 pages=7 "));
 	EXPECT_NE(NULL, strstr(line, "ret=0"));
 	close(fd);
 	vm_close(&child);
