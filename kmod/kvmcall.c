@@ -43,8 +43,10 @@ long kvmfork_kvm_call(struct file *file, unsigned int cmd, unsigned long arg)
 long kvmfork_kvm_set(struct kvmfork_scratch *scratch, struct file *file,
 		     unsigned int cmd, const void *data, size_t size)
 {
-	if (WARN_ON_ONCE(size > KVMFORK_SCRATCH_SIZE))
-		return -E2BIG;
+	int ret = kvmfork_scratch_fill(scratch, size);
+
+	if (ret)
+		return ret;
 	if (copy_to_user((void __user *)scratch->addr, data, size))
 		return -EFAULT;
 	return kvmfork_kvm_call(file, cmd, scratch->addr);
@@ -53,10 +55,10 @@ long kvmfork_kvm_set(struct kvmfork_scratch *scratch, struct file *file,
 long kvmfork_kvm_get(struct kvmfork_scratch *scratch, struct file *file,
 		     unsigned int cmd, void *data, size_t size)
 {
-	long ret;
+	long ret = kvmfork_scratch_fill(scratch, size);
 
-	if (WARN_ON_ONCE(size > KVMFORK_SCRATCH_SIZE))
-		return -E2BIG;
+	if (ret)
+		return ret;
 	ret = kvmfork_kvm_call(file, cmd, scratch->addr);
 	if (ret >= 0 && copy_from_user(data, (void __user *)scratch->addr, size))
 		return -EFAULT;
@@ -66,8 +68,10 @@ long kvmfork_kvm_get(struct kvmfork_scratch *scratch, struct file *file,
 long kvmfork_kvm_exchange(struct kvmfork_scratch *scratch, struct file *file,
 			  unsigned int cmd, void *data, size_t size)
 {
-	if (WARN_ON_ONCE(size > KVMFORK_SCRATCH_SIZE))
-		return -E2BIG;
+	int ret = kvmfork_scratch_fill(scratch, size);
+
+	if (ret)
+		return ret;
 	if (copy_to_user((void __user *)scratch->addr, data, size))
 		return -EFAULT;
 	return kvmfork_kvm_get(scratch, file, cmd, data, size);

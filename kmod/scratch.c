@@ -33,25 +33,30 @@ struct kvmfork_scratch_area {
 static DEFINE_HASHTABLE(areas, 6);
 static DEFINE_SPINLOCK(areas_lock);
 
+static int area_add_page(struct kvmfork_scratch_area *area, unsigned long i)
+{
+	struct page *page = alloc_page(GFP_HIGHUSER | __GFP_ZERO | __GFP_ACCOUNT);
+
+	if (!page)
+		return -ENOMEM;
+	spin_lock(&area->pages_lock);
+	if (!area->pages[i])
+		swap(area->pages[i], page);
+	spin_unlock(&area->pages_lock);
+	if (page)
+		put_page(page);
+	return 0;
+}
+
 static vm_fault_t area_fault(struct vm_fault *vmf)
 {
 	struct kvmfork_scratch_area *area = vmf->vma->vm_file->private_data;
-	struct page *page;
 
 	if (vmf->pgoff >= NR_PAGES)
 		return VM_FAULT_SIGBUS;
-	page = READ_ONCE(area->pages[vmf->pgoff]);
-	if (!page) {
-		page = alloc_page(GFP_HIGHUSER | __GFP_ZERO | __GFP_ACCOUNT);
-		if (!page)
-			return VM_FAULT_OOM;
-		spin_lock(&area->pages_lock);
-		if (!area->pages[vmf->pgoff])
-			swap(area->pages[vmf->pgoff], page);
-		spin_unlock(&area->pages_lock);
-		if (page)
-			put_page(page);
-	}
+	if (!READ_ONCE(area->pages[vmf->pgoff]) &&
+	    area_add_page(area, vmf->pgoff))
+		return VM_FAULT_OOM;
 	vmf->page = area->pages[vmf->pgoff];
 	get_page(vmf->page);
 	return 0;
@@ -259,6 +264,20 @@ int kvmfork_scratch_get(struct kvmfork_scratch *scratch)
 	ret = area_map(area, &scratch->addr);
 	if (ret)
 		kvmfork_scratch_put(scratch);
+	return ret;
+}
+
+int kvmfork_scratch_fill(struct kvmfork_scratch *scratch, size_t size)
+{
+	struct kvmfork_scratch_area *area = scratch->area;
+	unsigned long i;
+	int ret = 0;
+
+	if (WARN_ON_ONCE(size > KVMFORK_SCRATCH_SIZE))
+		return -E2BIG;
+	for (i = 0; !ret && i < DIV_ROUND_UP(size, PAGE_SIZE); i++)
+		if (!READ_ONCE(area->pages[i]))
+			ret = area_add_page(area, i);
 	return ret;
 }
 

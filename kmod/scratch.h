@@ -27,6 +27,12 @@ int kvmfork_scratch_get(struct kvmfork_scratch *scratch);
 void kvmfork_scratch_put(struct kvmfork_scratch *scratch);
 
 /*
+ * Have pages behind the first @size bytes. -ENOMEM: copying there would fail as
+ * if the address were bad.
+ */
+int kvmfork_scratch_fill(struct kvmfork_scratch *scratch, size_t size);
+
+/*
  * Keep the mapping of current->mm from now on. ERR_PTR on failure. Letting go is
  * possible from any context that may sleep.
  */
