@@ -299,10 +299,12 @@ static void *freeze_and_fork(void *arg)
 		fork_call_init(&call, &self->child);
 		ret = fork_call_fork(&call, self->child.attach_fd);
 		self->done[0]++;
-		if (ret) {
-			self->wrong += ret != -EALREADY && ret != -EBUSY;
-			continue;
+		if (ret && ret != -EALREADY && ret != -EBUSY) {
+			fprintf(stderr, "# %s: %s\n", strerror(-ret), call.message);
+			self->wrong++;
 		}
+		if (ret)
+			continue;
 		fork_call_child(&call, &self->child, &other);
 		self->done[1]++;
 		self->wrong += !ram_is_as_in_the_template(&other);

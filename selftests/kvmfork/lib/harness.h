@@ -4,9 +4,22 @@
 #define _KVMFORK_TEST_HARNESS_H
 
 #include "kselftest_harness.h"
+#include "util.h"
 
 /* The runner has a limit for the whole program. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	600
+
+/* The limits of the tests are for a kernel of usual speed. */
+static inline int harness_run(int argc, char **argv)
+{
+	for (struct __fixture_metadata *f = __fixture_list; f; f = f->next)
+		for (struct __test_metadata *t = f->tests; t; t = t->next)
+			t->timeout *= test_slowness();
+	return test_harness_run(argc, argv);
+}
+
+/* By TEST_HARNESS_MAIN. */
+#define test_harness_run	harness_run
 
 #endif /* _KVMFORK_TEST_HARNESS_H */

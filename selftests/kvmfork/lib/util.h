@@ -37,7 +37,13 @@ static inline int xioctl(int fd, unsigned long cmd, const void *arg)
 	return ret < 0 ? -errno : ret;
 }
 
-/* Counts divided by KVMFORK_TEST_SCALE (default 1), but at least one. */
+/* By how much more time everything takes: KVMFORK_TEST_SLOWNESS, default 1. */
+unsigned long test_slowness(void);
+
+/*
+ * Counts divided by KVMFORK_TEST_SCALE (default 1) and by the slowness, but at
+ * least one.
+ */
 unsigned long test_scaled(unsigned long count);
 
 /* How long a race goes on: KVMFORK_TEST_SECONDS, default 2. */
@@ -61,7 +67,8 @@ long long proc_value(const char *path, const char *key);
 
 /*
  * MemAvailable in bytes, and what the free lists of the CPUs hold, which it leaves
- * out: since Linux 6.7 those grow to an eighth of the memory.
+ * out: since Linux 6.7 those grow to an eighth of the memory. What KASAN keeps of
+ * freed memory is given back before, as far as it matters.
  */
 long long mem_available(void);
 

@@ -3,7 +3,11 @@
 #
 # The test kernels: which there are, where Debian has them, unpacking them.
 
-# Oldest first. What the test matrix covers.
+. "$VM_DIR/lib/need.sh"
+. "$VM_DIR/lib/source.sh"
+. "$VM_DIR/lib/debug.sh"
+
+# Oldest first. What the test matrix covers; besides there is debug (debug.sh).
 KERNEL_SERIES='6.1 6.12 7.x'
 export KERNEL_SERIES
 
@@ -14,8 +18,14 @@ kernel_series() {
 	6.1|6.1.*|6.1-*) echo 6.1 ;;
 	6.12|6.12.*|6.12-*|6.12+*) echo 6.12 ;;
 	7|7.*) echo 7.x ;;
-	*) die "KERNEL=$1 is not known; choose one of: $KERNEL_SERIES" ;;
+	debug) echo debug ;;
+	*) die "KERNEL=$1 is not known; choose one of: $KERNEL_SERIES debug" ;;
 	esac
+}
+
+# kernel_slowness SERIES: by how much more time everything takes there.
+kernel_slowness() {
+	case $1 in debug) echo 4 ;; *) echo 1 ;; esac
 }
 
 # Debian release, and the versions which are meant. 6.12 exists in trixie too,
@@ -37,7 +47,7 @@ kernel_vars() {
 	local series=$1
 	KERNEL_DIR=$CACHE_DIR/kernel/$series
 	[ -f "$KERNEL_DIR.ready" ] || return 1
-	read -r _ KERNEL_RELEASE <"$KERNEL_DIR.ready"
+	read -r _ KERNEL_RELEASE _ <"$KERNEL_DIR.ready"
 	# Since 7.x the image lies among its modules.
 	for KERNEL_IMAGE in "$KERNEL_DIR/boot/vmlinuz-$KERNEL_RELEASE" \
 			    "$KERNEL_DIR/lib/modules/$KERNEL_RELEASE/vmlinuz"; do
@@ -86,6 +96,9 @@ __kernel_prepare() {
 
 # kernel_prepare SERIES: the kernel is unpacked; kernel_vars are set.
 kernel_prepare() {
-	with_lock "kernel-$1" __kernel_prepare "$1"
+	case $1 in
+	debug) with_lock kernel-debug debug_prepare ;;
+	*) with_lock "kernel-$1" __kernel_prepare "$1" ;;
+	esac
 	kernel_vars "$1" || die "kernel $1 is not ready"
 }

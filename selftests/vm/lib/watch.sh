@@ -12,7 +12,10 @@ EMULATOR_PID='' TAIL_PID='' RUN_DIR=''
 
 # Generous: two of them may share a busy machine.
 __watch_boot_limit() {
-	case $VENDOR in amd) echo 240 ;; *) echo 600 ;; esac
+	case $VENDOR in
+	amd) echo $((240 * SLOWNESS)) ;;
+	*) echo $((600 * SLOWNESS)) ;;
+	esac
 }
 
 # The emulator leads a process group of its own: all of it goes. One which runs
