@@ -37,6 +37,8 @@ long kvmfork_kvm_call(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	int ret = security_file_ioctl(file, cmd, arg);
 
+	/* KVM may fault in user memory: no memory's lock is held here. */
+	might_lock(&current->mm->mmap_lock);
 	return ret ?: file->f_op->unlocked_ioctl(file, cmd, arg);
 }
 

@@ -35,6 +35,7 @@ static bool mapped(struct page *page)
 
 void kvmfork_mem_account(struct kvmfork_mem *mem)
 {
+	lockdep_assert_held_write(&mem->lock);
 	inode_set_bytes(mem->inode, (loff_t)mem->tree.nr_pages << PAGE_SHIFT);
 }
 

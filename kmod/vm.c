@@ -177,6 +177,7 @@ static int reset(struct kvmfork_vm *vm, const struct kvmfork_template *template,
 	u64 traps = vm->traps;
 	int ret = 0;
 
+	lockdep_assert_held(&vm->lock);
 	if (args->flags & KVMFORK_RESET_STATE)
 		ret = kvmfork_vm_trap(vm, template->traps);
 	if (ret)
