@@ -15,6 +15,8 @@ TIMEOUT	?=
 CMD	?=
 APP	?=
 ARGS	?=
+# How long make stress goes on, in seconds.
+DURATION ?= 60
 # More options of selftests/vm/run.
 VMFLAGS	?=
 # Options of selftests/bench/run.
@@ -31,7 +33,7 @@ export V
 quote	 = '$(subst ','\'',$(1))'
 
 .PHONY: all module userspace selftests programs clean install help
-.PHONY: setup vm run demo test bench check
+.PHONY: setup vm run demo test stress bench check
 
 all: module programs
 
@@ -81,8 +83,10 @@ clean:
 #@ Test machines (L1): Debian kernels under emulators, no hardware support needed.
 #@ The first use downloads what is missing (make setup does it ahead).
 #@   test         all tests on all test machines; KERNEL= and VENDOR= choose
+#@                (KERNEL=debug: one that looks for mistakes, see docs/debug-kernel.md)
+#@   stress       everything at once, at random, for DURATION=60 seconds
 #@   vm           one test machine: CMD='...' runs that, without it a shell
-#@                (KERNEL=6.1|6.12|7.x VENDOR=amd|intel TIMEOUT=seconds VMFLAGS=...)
+#@                (KERNEL=6.1|6.12|7.x|debug VENDOR=amd|intel TIMEOUT=seconds VMFLAGS=...)
 #@   run          APP=elf ARGS='...': your unikernel under ukrun in a test machine
 #@   demo         what forking a VM looks like
 #@   bench        what everything takes, counted in instructions (BENCHFLAGS='--quick')
@@ -109,6 +113,10 @@ test:
 	$(Q)$(MAKE) programs
 	$(Q)$(VM)/test $(if $(KERNEL),--kernel $(KERNEL)) $(if $(VENDOR),--vendor $(VENDOR)) \
 		$(if $(TIMEOUT),--timeout $(TIMEOUT))
+
+stress: programs
+	$(Q)$(VMRUN) $(if $(TIMEOUT),,--timeout $$(($(DURATION) + 600))) \
+		-- $(call quote,cd /kvmfork/selftests && KVMFORK_TEST_SECONDS=$(DURATION) ./stress)
 
 bench:
 	$(Q)$(VM)/setup host

@@ -241,21 +241,6 @@ TEST_F(fail_alloc, reset)
 	fail_try(_metadata, &self->base, &op);
 }
 
-static int call_export(struct fail_vm *self)
-{
-	return __template_export(self->template, blob.bytes, &blob.size);
-}
-
-TEST_F(fail_alloc, export)
-{
-	static const struct fail_try op = { .call = call_export };
-
-	fail_hold_pages(&self->base);
-	template_export(self->base.template, &blob);
-	fail_try(_metadata, &self->base, &op);
-	free(blob.bytes);
-}
-
 /* A template of state and memory files. */
 static int call_load(struct fail_vm *self)
 {
@@ -263,16 +248,22 @@ static int call_load(struct fail_vm *self)
 	return self->fd;
 }
 
+static void end_load(void)
+{
+	load_call_close(&load);
+	free(blob.bytes);
+}
+
 TEST_F(fail_alloc, load)
 {
-	static const struct fail_try op = { .call = call_load, .finish = fail_close_fd };
+	static const struct fail_try op = {
+		.call = call_load, .finish = fail_close_fd, .end = end_load,
+	};
 
 	fail_hold_pages(&self->base);
 	template_export(self->base.template, &blob);
 	load_call_init(&load, &blob, self->base.template);
 	fail_try(_metadata, &self->base, &op);
-	load_call_close(&load);
-	free(blob.bytes);
 }
 
 TEST_HARNESS_MAIN

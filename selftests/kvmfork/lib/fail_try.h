@@ -31,6 +31,8 @@ struct fail_try {
 	void (*prepare)(struct fail_vm *self);
 	void (*finish)(struct fail_vm *self, struct __test_metadata *_metadata);
 	void (*repair)(struct fail_vm *self, struct __test_metadata *_metadata);
+	/* When all is done, ahead of looking for what is left. */
+	void (*end)(void);
 	/* A number from 0 on, or the error. */
 	int (*call)(struct fail_vm *self);
 	/* What may be returned besides -ENOMEM; 0: nothing. */
@@ -182,6 +184,8 @@ static inline void fail_try(struct __test_metadata *_metadata, struct fail_vm *s
 	TH_LOG("%u allocations failed: %u calls refused, %u came through", refused + survived,
 	       refused, survived);
 	EXPECT_LT(0, refused + survived);
+	if (op->end)
+		op->end();
 	if (self->template >= 0)
 		close(self->template);
 	self->template = -1;
