@@ -114,6 +114,8 @@ static int nested_forget_mmu(struct kvmfork_target *target)
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_SREGS2", ret);
 	sregs.cr3 ^= PAGE_SIZE;
+	/* The segments are L1's by now, the mode is L2's still. */
+	sregs.cs.l = 0;
 	ret = kvmfork_kvm_set(target->scratch, target->file, KVM_SET_SREGS2,
 			      &sregs, sizeof(sregs));
 	if (ret < 0)
@@ -147,6 +149,5 @@ int kvmfork_nested_calm(struct kvmfork_target *target, struct file *vm_file)
 			      KVM_SET_NESTED_STATE, &fresh, sizeof(fresh));
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_SET_NESTED_STATE", ret);
-	return now.flags & KVM_STATE_NESTED_GUEST_MODE ?
-	       nested_forget_mmu(target) : 0;
+	return nested_forget_mmu(target);
 }
