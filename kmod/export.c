@@ -49,11 +49,12 @@ static int put_record(struct writer *writer, u32 type, u32 vcpu,
 	return ret ?: put(writer, padding, -size % KVMFORK_STATE_ALIGN);
 }
 
-static int put_host(struct writer *writer)
+static int put_host(struct writer *writer, const struct kvmfork_clock *clock)
 {
 	struct kvmfork_state_host host = {
 		.virtualization = boot_cpu_has(X86_FEATURE_SVM) ?
 				  KVMFORK_STATE_HOST_SVM : KVMFORK_STATE_HOST_VMX,
+		.tsc_khz = clock->host_khz,
 	};
 
 	return put_record(writer, KVMFORK_STATE_HOST, KVMFORK_STATE_VM, &host,
@@ -208,7 +209,7 @@ int kvmfork_export(const struct kvmfork_template *template, char __user *to,
 	};
 	int ret;
 
-	ret = put_host(&writer);
+	ret = put_host(&writer, &template->clock);
 	ret = ret ?: put_shape(&writer, template);
 	ret = ret ?: put_caps(&writer, &template->shape);
 	ret = ret ?: put_memories(&writer, template);

@@ -9,7 +9,7 @@
 #include "mem.h"
 #include "template.h"
 
-static int load_host(struct kvmfork_blob *blob)
+static int load_host(struct kvmfork_blob *blob, struct kvmfork_clock *clock)
 {
 	struct kvmfork_blob at = *blob;
 	struct kvmfork_state_host host;
@@ -20,9 +20,7 @@ static int load_host(struct kvmfork_blob *blob)
 				   sizeof(host));
 	if (ret)
 		return ret;
-	if (host.reserved)
-		return kvmfork_blob_refuse(&at, -EINVAL,
-					   "HOST: reserved is not zero");
+	clock->host_khz = host.tsc_khz;
 	if (host.virtualization == (svm ? KVMFORK_STATE_HOST_SVM :
 					  KVMFORK_STATE_HOST_VMX))
 		return 0;
@@ -402,7 +400,7 @@ int kvmfork_load_vm(struct kvmfork_blob *blob, struct kvmfork_template *template
 {
 	int ret;
 
-	ret = load_host(blob);
+	ret = load_host(blob, &template->clock);
 	ret = ret ?: load_shape(blob, template);
 	ret = ret ?: load_caps(blob, &template->shape);
 	ret = ret ?: load_memories(blob, files, nr_files);

@@ -157,6 +157,7 @@ struct kvmfork_clock {
 	u64 clock;
 	u64 boottime;
 	u64 host_tsc;
+	u32 host_khz;		/* rate of that TSC; 0: not known */
 };
 
 /*
@@ -169,7 +170,10 @@ int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_clock *cloc
 int kvmfork_clock_load(struct kvmfork_target *target,
 		       const struct kvmfork_clock *clock);
 
-/* To and from a struct that means the same after the host has been restarted. */
+/*
+ * To and from a struct that means the same after the host has been restarted;
+ * host_khz is not in it.
+ */
 void kvmfork_clock_export(const struct kvmfork_clock *clock,
 			  struct kvm_clock_data *data);
 void kvmfork_clock_import(struct kvmfork_clock *clock,
@@ -180,8 +184,10 @@ void kvmfork_clock_import(struct kvmfork_clock *clock,
  * host's TSC has just counted on.
  */
 struct kvmfork_tsc_shift {
-	u64 elapsed;		/* cycles of the host, by its clock */
-	u64 back;		/* by which its TSC has gone back */
+	bool needed;
+	u64 passed;		/* nanoseconds, by the host's clock */
+	u64 then, now;		/* the host's TSC: of that host, and of this */
+	u32 then_khz;		/* rate of that host's */
 };
 
 void kvmfork_tsc_shift_find(struct kvmfork_clock *clock,

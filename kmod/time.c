@@ -136,6 +136,7 @@ int kvmfork_clock_save(struct kvmfork_target *target, struct kvmfork_clock *cloc
 		clock->boottime = ktime_get_boottime_ns();
 		clock->host_tsc = rdtsc_ordered();
 	}
+	clock->host_khz = tsc_khz;
 	return 0;
 }
 
@@ -175,11 +176,9 @@ void kvmfork_clock_export(const struct kvmfork_clock *clock,
 void kvmfork_clock_import(struct kvmfork_clock *clock,
 			  const struct kvm_clock_data *data)
 {
-	*clock = (struct kvmfork_clock) {
-		.clock = data->clock,
-		.boottime = data->realtime - realtime_offset(),
-		.host_tsc = data->host_tsc,
-	};
+	clock->clock = data->clock;
+	clock->boottime = data->realtime - realtime_offset();
+	clock->host_tsc = data->host_tsc;
 }
 
 /* @value * @to / @from, of which only the product of the rest must fit. */
@@ -190,29 +189,37 @@ static u64 scale(u64 value, u32 to, u32 from)
 	return times * to + div_u64(rest * to, from);
 }
 
-/* By so much the host's clock and its TSC may disagree about what has passed. */
+/*
+ * By so many cycles the host's clock and its TSC may disagree about what has
+ * passed: NTP slews a clock by 500 ppm at most, and reading both takes a while.
+ */
 static u64 tsc_tolerance(u64 elapsed)
 {
-	/* Its rate is known less exactly on emulated hosts than on real ones. */
-	return elapsed / 256 + 10 * tsc_khz;
+	return min(elapsed / 2000, 1000ULL * tsc_khz) + 10ULL * tsc_khz;
 }
 
 void kvmfork_tsc_shift_find(struct kvmfork_clock *clock,
 			    struct kvmfork_tsc_shift *shift)
 {
 	s64 passed = ktime_get_boottime_ns() - clock->boottime;
-	u64 now = rdtsc_ordered();
+	u64 elapsed;
 	s64 error;
 
-	shift->elapsed = scale(max(passed, 0LL), tsc_khz, NSEC_PER_MSEC);
-	shift->back = clock->host_tsc - now;
-	error = shift->elapsed + shift->back;
-	if (abs(error) <= tsc_tolerance(shift->elapsed)) {
-		*shift = (struct kvmfork_tsc_shift) {};
+	*shift = (struct kvmfork_tsc_shift) {};
+	if (!tsc_khz)
 		return;
-	}
+	shift->passed = max(passed, 0LL);
+	shift->then = clock->host_tsc;
+	shift->then_khz = clock->host_khz ?: tsc_khz;
+	shift->now = rdtsc_ordered();
+	elapsed = scale(shift->passed, tsc_khz, NSEC_PER_MSEC);
+	error = shift->then + elapsed - shift->now;
+	shift->needed = shift->then_khz != tsc_khz ||
+			abs(error) > tsc_tolerance(elapsed);
 	/* From here on it is as if it had been frozen by this TSC. */
-	clock->host_tsc = now - shift->elapsed;
+	if (shift->needed)
+		clock->host_tsc = shift->now - elapsed;
+	clock->host_khz = tsc_khz;
 }
 
 static const void *find(const struct kvmfork_state *state,
@@ -226,16 +233,28 @@ static const void *find(const struct kvmfork_state *state,
 	return NULL;
 }
 
+/*
+ * What a guest's TSC of @khz shows at @tsc of a host's, without its offset. KVM
+ * does not scale what differs by no more than 250 ppm (kvm.tsc_tolerance_ppm).
+ */
+static u64 guest_tsc(u64 tsc, u32 khz, u32 host_khz)
+{
+	u32 tolerated = div_u64(250ULL * host_khz, 1000000);
+
+	if (khz >= host_khz - tolerated && khz <= (u64)host_khz + tolerated)
+		return tsc;
+	return scale(tsc, khz, host_khz);
+}
+
 void kvmfork_tsc_shift_apply(const struct kvmfork_tsc_shift *shift,
 			     struct kvmfork_state *state)
 {
 	const u32 *khz = find(state, &kvmfork_record_tsc_khz);
 	u64 *offset = (u64 *)find(state, &kvmfork_record_tsc_offset);
-	bool back = (s64)shift->back >= 0;
-	u64 distance;
 
-	/* KVM scales what the host's TSC counts, and adds the offset to that. */
-	distance = scale(back ? shift->back : -shift->back, *khz, tsc_khz);
-	*offset += back ? distance : -distance;
-	*offset += scale(shift->elapsed, *khz, tsc_khz);
+	if (!shift->needed)
+		return;
+	*offset += guest_tsc(shift->then, *khz, shift->then_khz);
+	*offset += scale(shift->passed, *khz, NSEC_PER_MSEC);
+	*offset -= guest_tsc(shift->now, *khz, tsc_khz);
 }

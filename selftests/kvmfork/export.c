@@ -431,6 +431,38 @@ TEST_F(export, tsc_of_another_boot)
 	}
 }
 
+/*
+ * Another host's TSC has another rate. Pretend that it ran at 9/10 of the
+ * guest's, which was scaled there: offset = guest's TSC - host's * 10/9.
+ */
+TEST_F(export, tsc_of_another_host)
+{
+	const uint64_t other_tsc = 9ULL << 40;
+	struct kvmfork_state_host *host =
+		blob_payload(blob_find(&self->blob, KVMFORK_STATE_HOST, KVMFORK_STATE_VM));
+	long khz = xioctl(self->vm.vcpus[0].fd, KVM_GET_TSC_KHZ, NULL);
+	uint64_t slack = khz * 1000 * SLACK_SECONDS;
+	uint64_t before, child_tsc, after;
+	struct vm child;
+	int fd;
+
+	ASSERT_NE(0, host->tsc_khz);
+	for (unsigned int v = 0; v < self->vm.nr_vcpus; v++)
+		*saved_offset(&self->blob, v) += saved_clock(&self->blob)->host_tsc -
+						 other_tsc / 9 * 10;
+	host->tsc_khz = khz / 10 * 9;
+	saved_clock(&self->blob)->host_tsc = other_tsc;
+	fd = load(self);
+	before = vcpu_get_msr(&self->vm.vcpus[0], MSR_TSC);
+	vm_spawn(fd, &self->vm, &child);
+	child_tsc = vcpu_get_msr(&child.vcpus[0], MSR_TSC);
+	after = vcpu_get_msr(&self->vm.vcpus[0], MSR_TSC);
+	EXPECT_LE(before, child_tsc + slack);
+	EXPECT_GE(after + slack, child_tsc);
+	vm_close(&child);
+	close(fd);
+}
+
 /* Saved an hour ago: so the guest's clock and TSC have gone on by an hour. */
 TEST_F(export, time_that_has_passed)
 {

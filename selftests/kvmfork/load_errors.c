@@ -452,7 +452,6 @@ static const struct field {
 } fields[] = {
 	{ "no virtualization", KVMFORK_STATE_HOST, 0, 4, 0, -EINVAL },
 	{ "unknown virtualization", KVMFORK_STATE_HOST, 0, 4, 3, -EINVAL },
-	{ "host.reserved", KVMFORK_STATE_HOST, 4, 4, 1, -EINVAL },
 	SHAPE("irqchip", irqchip, 3),
 	SHAPE("irqchip without devices", irqchip, KVMFORK_STATE_IRQCHIP_NONE),
 	SHAPE("irqchip split", irqchip, KVMFORK_STATE_IRQCHIP_SPLIT),

@@ -95,11 +95,12 @@ struct kvmfork_state_record {
 /**
  * struct kvmfork_state_host - where the state comes from
  * @virtualization: KVMFORK_STATE_HOST_SVM or KVMFORK_STATE_HOST_VMX
- * @reserved: zero
+ * @tsc_khz: rate of the host's TSC, which TSC offsets are to; 0: not known, and
+ *	taken for that of the host where it is loaded
  */
 struct kvmfork_state_host {
 	__u32 virtualization;
-	__u32 reserved;
+	__u32 tsc_khz;
 };
 
 #define KVMFORK_STATE_IRQCHIP_NONE	0
