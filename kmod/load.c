@@ -76,9 +76,16 @@ static int take_memories(struct memories *memories,
 				   GFP_KERNEL_ACCOUNT);
 	if (!memories->files)
 		return -ENOMEM;
-	for (i = 0; !ret && i < args->nr_memories; i++)
-		ret = get_user(fd, fds + i) ? -EFAULT :
-					      take_memory(memories, fd, report);
+	for (i = 0; !ret && i < args->nr_memories; i++) {
+		/* Each is compared with all before it. */
+		cond_resched();
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		else if (get_user(fd, fds + i))
+			ret = -EFAULT;
+		else
+			ret = take_memory(memories, fd, report);
+	}
 	return ret;
 }
 

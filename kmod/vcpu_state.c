@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 #include <asm/fpu/types.h>
 
+#include "compat/compat.h"
 #include "compat/kvm.h"
 #include "kvmpeek.h"
 #include "state.h"
@@ -33,6 +34,10 @@ static int cpuid_check(const struct kvmfork_record *record,
 	    record->size != struct_size(cpuid, entries, cpuid->nent))
 		return kvmfork_report(reason, -EINVAL,
 				      "nent does not match the size");
+	if (cpuid->nent > KVM_MAX_CPUID_ENTRIES)
+		return kvmfork_report(reason, -EINVAL,
+				      "nent is more than %d",
+				      KVM_MAX_CPUID_ENTRIES);
 	return 0;
 }
 
@@ -227,10 +232,30 @@ static int xsave_load(struct kvmfork_target *target,
 	return ret < 0 ? kvmfork_target_report(target, record->type->name, ret) : 0;
 }
 
+/*
+ * The first of @features whose part does not lie within @size bytes, -1: none.
+ * Intel SDM volume 1, 13.4.3: extended region of an XSAVE area.
+ */
+static int xsave_beyond(u64 features, u32 size)
+{
+	u32 bytes, offset, ecx, edx;
+	int i;
+
+	for (i = 2; i < 63; i++) {
+		if (!(features & BIT_ULL(i)))
+			continue;
+		cpuid_count(0xd, i, &bytes, &offset, &ecx, &edx);
+		if (offset > size || bytes > size - offset)
+			return i;
+	}
+	return -1;
+}
+
 static int xsave_check(const struct kvmfork_record *record,
 		       struct kvmfork_report *reason)
 {
 	const struct xregs_state *saved = (const void *)record->data;
+	int beyond;
 
 	if (record->size < sizeof(struct kvm_xsave))
 		return kvmfork_report(reason, -EINVAL, "it is too short");
@@ -239,6 +264,12 @@ static int xsave_check(const struct kvmfork_record *record,
 		return kvmfork_report(reason, -EOPNOTSUPP,
 				      "this CPU does not have all features of %#llx",
 				      saved->header.xfeatures);
+	/* KVM would read on: what the scratch memory had before. */
+	beyond = boot_cpu_has(X86_FEATURE_XSAVE) ?
+		 xsave_beyond(saved->header.xfeatures, record->size) : -1;
+	if (beyond >= 0)
+		return kvmfork_report(reason, -EINVAL,
+				      "it is too short for feature %d", beyond);
 	return 0;
 }
 

@@ -11,6 +11,13 @@
 #include <linux/mm.h>
 #include <linux/version.h>
 
+/* 6.16: cpuid_count() has a header of its own. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#include <asm/processor.h>
+#else
+#include <asm/cpuid/api.h>
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "kvmfork needs Linux 6.1 or later"
 #endif
@@ -52,6 +59,17 @@ static inline void compat_vma_start_write(struct vm_area_struct *vma)
 #else
 #define COMPAT_VM_MAYBE_GUARD	0UL
 #endif
+
+/*
+ * 6.18, and 6.12.95 of the long-term ones: a fault makes no entry of 2 MiB, nor several
+ * at once, that would reach beyond the end of the file.
+ */
+static inline bool compat_maps_within_size(void)
+{
+	return LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0) ||
+	       (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 95) &&
+		LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0));
+}
 
 /* 6.5: get_user_pages() lost its last argument. mmap_lock held. */
 static inline long compat_get_user_page(unsigned long addr, unsigned int flags,
