@@ -522,6 +522,9 @@ void kvmfork_vcpu_cancel_shutdown(struct kvm_vcpu *vcpu)
 void kvmfork_vcpu_flush_tlb(struct kvm_vcpu *vcpu)
 {
 	kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
+	/* That leaves out those of a nested guest, which VMX has by themselves. */
+	if (boot_cpu_has(X86_FEATURE_VMX))
+		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
 }
 
 bool kvmfork_vcpu_has_async_pf(struct kvm_vcpu *vcpu)
