@@ -75,13 +75,14 @@ bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot, int extra)
 	return false;
 }
 
-int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index)
+int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index,
+			     int extra)
 {
 	struct kvmfork_slot slot;
 	struct page *page, *old, *seen;
 	int ret = 0;
 
-	if (kvmfork_mem_make_huge(mem, index))
+	if (kvmfork_mem_make_huge(mem, index, extra))
 		return 0;
 
 	/* Not under the lock: reclaim may take its time. */
@@ -94,7 +95,7 @@ int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index)
 	seen = slot.page ?: mem->zero;
 	if (seen)
 		kvmfork_mem_settle(mem, seen);
-	if (kvmfork_mem_writable(&slot, 0))	/* somebody was faster */
+	if (kvmfork_mem_writable(&slot, extra))	/* somebody was faster */
 		goto unlock;
 	if (slot.page && PageHWPoison(slot.page)) {
 		ret = -EHWPOISON;
@@ -414,6 +415,7 @@ static void kvmfork_keep_page(void *arg, unsigned long index,
 {
 	struct kvmfork_reset_memory *reset = arg;
 
+	cond_resched();
 	reset->nr_pages++;
 	reset->keep = reset->keep && kvmfork_may_keep(reset->stretch.mem, index,
 						      mine, theirs);

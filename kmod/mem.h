@@ -41,6 +41,7 @@ struct kvmfork_mem {
 	u64 flags;			/* KVMFORK_MEMORY_*, constant */
 	atomic64_t nr_freezes;
 	atomic64_t nr_huge_missed;	/* blocks that found no huge page */
+	unsigned long missed;		/* the last of these; a hint, no lock */
 	bool is_converted;		/* by KVMFORK_CONVERT: laid out as mapped */
 	struct task_struct *mover;	/* who moves other memory here, by cmpxchg */
 	struct kvmfork_move *move;	/* the mover's, see move.h */
@@ -104,9 +105,11 @@ bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot, int extra);
 
 /*
  * Make the page at @index private, allocating or copying, and unmap what was
- * there. It need not stay so: look again under the lock. -ENOMEM, -EHWPOISON.
+ * there. @extra is as in kvmfork_mem_writable(). It need not stay so: look again
+ * under the lock. -ENOMEM, -EHWPOISON.
  */
-int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index);
+int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index,
+			     int extra);
 
 /* Drop the whole pages from @first to @last, inclusive. -ENOMEM. */
 int kvmfork_mem_punch(struct kvmfork_mem *mem, unsigned long first,
@@ -133,8 +136,10 @@ void kvmfork_mem_account(struct kvmfork_mem *mem);
  * huge page of zeroes, one that became ours alone as it is, and a shared one
  * by a copy if the memory wants that. False: there is nothing to be done for
  * the block, or no huge page to be had; take a single page. True: look again.
+ * @extra is as in kvmfork_mem_writable().
  */
-bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index);
+bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index,
+			   int extra);
 
 /*
  * A fault is about to map @page, of a huge page, locked, which the kernel does

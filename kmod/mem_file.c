@@ -47,13 +47,17 @@ static vm_fault_t kvmfork_mem_hand_out(struct kvmfork_mem *mem,
 
 static void kvmfork_mem_fill_hole(struct kvmfork_mem *mem, unsigned long index)
 {
+	unsigned long block = index / KVMFORK_HUGE_NR;
 	bool hole;
 
 	down_read(&mem->lock);
 	hole = !kvmfork_tree_lookup(&mem->tree, index).page;
 	up_read(&mem->lock);
-	if (hole)
-		kvmfork_mem_make_huge(mem, index);
+	/* To look for one takes long: not for each page of the block. */
+	if (!hole || READ_ONCE(mem->missed) == block)
+		return;
+	if (!kvmfork_mem_make_huge(mem, index, 0))
+		WRITE_ONCE(mem->missed, block);
 }
 
 /* Hand out the page of a fault, locked until the entry is in place. */
@@ -78,7 +82,7 @@ static vm_fault_t kvmfork_mem_fault(struct vm_fault *vmf)
 		if (!write || kvmfork_mem_lock_writable(&slot, 0))
 			break;
 		up_read(&mem->lock);
-		err = kvmfork_mem_make_private(mem, vmf->pgoff);
+		err = kvmfork_mem_make_private(mem, vmf->pgoff, 0);
 		if (err)
 			return kvmfork_mem_fault_error(err);
 	}
@@ -122,7 +126,7 @@ static vm_fault_t kvmfork_mem_mkwrite(struct vm_fault *vmf)
 	/* Unless it has been replaced, and so unmapped, in the meantime. */
 	if (slot.page && slot.page != vmf->page)
 		return VM_FAULT_NOPAGE;
-	err = kvmfork_mem_make_private(mem, vmf->pgoff);
+	err = kvmfork_mem_make_private(mem, vmf->pgoff, slot.page ? 1 : 0);
 	return err ? kvmfork_mem_fault_error(err) : VM_FAULT_NOPAGE;
 }
 
@@ -213,7 +217,7 @@ static int kvmfork_mem_write_page(struct kvmfork_mem *mem, loff_t pos,
 		if (kvmfork_mem_lock_writable(&slot, 0))
 			break;
 		up_read(&mem->lock);
-		ret = kvmfork_mem_make_private(mem, index);
+		ret = kvmfork_mem_make_private(mem, index, 0);
 		if (ret)
 			return ret;
 	}
@@ -433,6 +437,7 @@ static struct file *kvmfork_mem_open(unsigned long nr_pages, u64 flags,
 		return ERR_PTR(-ENOMEM);
 	init_rwsem(&mem->lock);
 	mem->nr_pages = nr_pages;
+	mem->missed = ULONG_MAX;
 	mem->flags = flags;
 	kvmfork_tree_init(&mem->tree, nr_pages);
 

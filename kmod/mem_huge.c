@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
+#include "compat/compat.h"
 #include "mem.h"
 #include "page.h"
 
@@ -26,7 +27,7 @@ static bool is_ours_unmarked(const struct kvmfork_slot *slot)
  * the huge page either it is written in place from now on: with all that is
  * ours of it, as looking means unmapping it.
  */
-static bool take_over(struct kvmfork_mem *mem, unsigned long index)
+static bool take_over(struct kvmfork_mem *mem, unsigned long index, int extra)
 {
 	struct kvmfork_slot slot;
 	bool ours = false;
@@ -37,7 +38,7 @@ static bool take_over(struct kvmfork_mem *mem, unsigned long index)
 		kvmfork_mem_settle(mem, slot.page);
 		kvmfork_mem_unmap(mem, round_down(index, KVMFORK_HUGE_NR),
 				  KVMFORK_HUGE_NR);
-		ours = folio_ref_count(page_folio(slot.page)) == 1;
+		ours = folio_ref_count(page_folio(slot.page)) == 1 + extra;
 		if (ours)
 			kvmfork_tree_mark_huge_dirty(&mem->tree, index);
 	}
@@ -127,7 +128,8 @@ free:
 	return filled;
 }
 
-bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index)
+bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index,
+			   int extra)
 {
 	struct kvmfork_slot slot;
 	enum kvmfork_block block;
@@ -140,7 +142,7 @@ bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index)
 	block = kvmfork_tree_block(&mem->tree, index);
 	up_read(&mem->lock);
 
-	if (is_ours_unmarked(&slot) && take_over(mem, index))
+	if (is_ours_unmarked(&slot) && take_over(mem, index, extra))
 		return true;
 	if (block == KVMFORK_BLOCK_EMPTY ||
 	    (block == KVMFORK_BLOCK_CLEAN &&
@@ -154,9 +156,9 @@ bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index)
  * Neither a page table entry of 2 MiB nor, from 7.0 on, all entries of 4 KiB at
  * once may be made of a huge page of which the block does not hold all, or not
  * all with the same right to be written: there are other pages in between. The
- * kernel does not where a page table is there, and not where the huge page
- * would reach beyond the end of the file, from 6.12 on. The page lock keeps the
- * next fault from changing the index until the entry is in place.
+ * kernel does not where the huge page would reach beyond the end of the file, nor,
+ * if it does not look at that yet, where a page table is there. The page lock keeps
+ * the next fault from changing the index until the entry is in place.
  */
 int kvmfork_mem_map_huge(struct kvmfork_mem *mem, struct vm_fault *vmf,
 			 struct page *page)
@@ -168,7 +170,7 @@ int kvmfork_mem_map_huge(struct kvmfork_mem *mem, struct vm_fault *vmf,
 		return 0;
 	}
 	folio->index = mem->nr_pages;
-	if (!pmd_none(READ_ONCE(*vmf->pmd)))
+	if (compat_maps_within_size() || !pmd_none(READ_ONCE(*vmf->pmd)))
 		return 0;
 	return apply_to_page_range(vmf->vma->vm_mm, vmf->address & PAGE_MASK,
 				   PAGE_SIZE, NULL, NULL);

@@ -208,9 +208,10 @@ static int reserve(struct kvmfork_move *move, bool all)
 	int ret = 0;
 
 	for (i = 0; !all && !ret && i < move->nr_pages; i++)
-		ret = kvmfork_mem_make_private(move->mem, move->pages[i].index);
+		ret = kvmfork_mem_make_private(move->mem, move->pages[i].index,
+					       0);
 	for (index = move->first; all && !ret && index <= last; index++)
-		ret = kvmfork_mem_make_private(move->mem, index);
+		ret = kvmfork_mem_make_private(move->mem, index, 0);
 	move->nr_pages = 0;
 	return ret;
 }
