@@ -43,6 +43,18 @@ static void *run_guest(void *arg)
 	return NULL;
 }
 
+/* Also when the signal arrives just before KVM_RUN. */
+static void stop_guest(FIXTURE_DATA(interrupted) *self, pthread_t thread)
+{
+	struct kvm_run *run = self->vm.vcpus[0].run;
+
+	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&run->immediate_exit, 1, __ATOMIC_RELAXED);
+	pthread_kill(thread, SIGUSR1);
+	pthread_join(thread, NULL);
+	run->immediate_exit = 0;
+}
+
 static __guest void guest_spin(uint64_t arg)
 {
 	for (;;)
@@ -67,9 +79,7 @@ TEST_F(interrupted, running_guest)
 	while (!__atomic_load_n(word, __ATOMIC_RELAXED))
 		usleep(1000);
 	EXPECT_EQ(-EBUSY, __vm_convert(&self->vm));
-	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
-	pthread_kill(thread, SIGUSR1);
-	pthread_join(thread, NULL);
+	stop_guest(self, thread);
 	seen = *word;
 	EXPECT_EQ(1, vm_convert(&self->vm));
 	EXPECT_EQ(seen, *word);
@@ -78,9 +88,7 @@ TEST_F(interrupted, running_guest)
 	pthread_create(&thread, NULL, run_guest, self);
 	while (__atomic_load_n(word, __ATOMIC_RELAXED) == seen)
 		usleep(1000);
-	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
-	pthread_kill(thread, SIGUSR1);
-	pthread_join(thread, NULL);
+	stop_guest(self, thread);
 	EXPECT_LT(seen, *word);
 }
 
