@@ -70,7 +70,8 @@ struct kvmfork_mem *kvmfork_mem_from_file(struct file *file);
 /*
  * Share all pages as of now. The memory goes on, its later writes copy. On
  * success @frozen belongs to the caller; *@nr_dirty is the number of pages
- * written since the last freeze. -ENOMEM: nothing has changed.
+ * written since the last freeze. -ENOMEM, -EHWPOISON: the memory goes on as
+ * before, though some of it has been unmapped.
  */
 int kvmfork_mem_freeze(struct kvmfork_mem *mem, struct kvmfork_frozen *frozen,
 		       unsigned long *nr_dirty);
