@@ -64,6 +64,8 @@ TEST_F(fork_errors, none)
 TEST_F(fork_errors, freeze_flags)
 {
 	for (unsigned int bit = 0; bit < 64; bit++) {
+		if (1ULL << bit == KVMFORK_FREEZE_CONVERT)
+			continue;
 		self->call.args.freeze.flags = 1ULL << bit;
 		EXPECT_EQ(-EINVAL, both_calls(self))
 			TH_LOG("flag bit %u", bit);
