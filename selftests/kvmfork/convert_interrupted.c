@@ -57,8 +57,10 @@ static void stop_guest(FIXTURE_DATA(interrupted) *self, pthread_t thread)
 
 static __guest void guest_spin(uint64_t arg)
 {
-	for (;;)
+	for (;;) {
 		guest_write64(GPA, guest_read64(GPA) + arg);
+		__asm__ volatile("pause");
+	}
 }
 
 static void ignore(int signal)

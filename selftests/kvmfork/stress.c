@@ -54,6 +54,7 @@ struct worker {
 	uint32_t generation;
 	int template;
 	uint32_t template_generation;
+	struct vm frozen;		/* as vm was then: where its slots lay */
 };
 
 /* xorshift */
@@ -90,14 +91,20 @@ static void expect_next(struct vm *vm, uint32_t generation)
 		     generation + 1);
 }
 
+static void freeze(struct worker *worker)
+{
+	worker->template = vm_freeze(&worker->vm);
+	worker->template_generation = worker->generation;
+	worker->frozen = worker->vm;
+}
+
 static void start_vm(struct worker *worker)
 {
 	vm_create_default(&worker->vm, VM_IRQCHIP_KERNEL, 1 + choose(worker, 2));
 	vm_memory_add(&worker->vm, 0, RAM_GPA, RAM_SIZE);
 	vcpu_start(&worker->vm.vcpus[0], 0, guest_check, 0);
 	worker->generation = 0;
-	worker->template = vm_freeze(&worker->vm);
-	worker->template_generation = 0;
+	freeze(worker);
 }
 
 /* The child lives on, or the parent, or neither is any different. */
@@ -122,8 +129,7 @@ static void do_receive(struct worker *worker);
 static void do_freeze(struct worker *worker)
 {
 	close(worker->template);
-	worker->template = vm_freeze(&worker->vm);
-	worker->template_generation = worker->generation;
+	freeze(worker);
 	if (choose(worker, 4))
 		return;
 	/* One out before one in, so that nobody waits for room. */
@@ -135,7 +141,7 @@ static void do_spawn(struct worker *worker)
 {
 	struct vm child;
 
-	vm_spawn(worker->template, &worker->vm, &child);
+	vm_spawn(worker->template, &worker->frozen, &child);
 	expect_next(&child, worker->template_generation);
 	vm_close(&child);
 }
@@ -164,7 +170,7 @@ static void do_spawn_many(struct worker *worker)
 		struct vm child;
 
 		calls[i].args.spawn = spawns[i];
-		fork_call_child(&calls[i], &worker->vm, &child);
+		fork_call_child(&calls[i], &worker->frozen, &child);
 		expect_next(&child, worker->template_generation);
 		vm_close(&child);
 	}
