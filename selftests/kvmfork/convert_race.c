@@ -18,6 +18,8 @@ struct writer {
 	struct race *race;
 	unsigned int number;
 	pthread_t thread;
+	void *(*fn)(void *arg);
+	char *spare;			/* MIB, of move_away() */
 	unsigned long counts[PAGES];
 	unsigned long total;
 };
@@ -26,6 +28,7 @@ struct race {
 	struct vm vm;
 	char *hva;
 	bool stop;
+	pthread_barrier_t begin;
 	struct writer writers[WRITERS];
 };
 
@@ -34,6 +37,7 @@ static struct race *race_create(void)
 	struct race *race = calloc(1, sizeof(*race));
 
 	TEST_REQUIRE(race, "out of memory");
+	pthread_barrier_init(&race->begin, NULL, WRITERS);
 	vm_create_default(&race->vm, VM_IRQCHIP_NONE, 1);
 	return race;
 }
@@ -49,6 +53,18 @@ static bool stopped(struct race *race)
 	return __atomic_load_n(&race->stop, __ATOMIC_RELAXED);
 }
 
+/*
+ * When all have their stacks and what else they need: no mapping is to be made
+ * in the gaps that some of them leave for a moment.
+ */
+static void *begin(void *arg)
+{
+	struct writer *writer = arg;
+
+	pthread_barrier_wait(&writer->race->begin);
+	return writer->fn(writer);
+}
+
 static void start(struct race *race, void *(*fn)(void *arg))
 {
 	race->stop = false;
@@ -58,7 +74,9 @@ static void start(struct race *race, void *(*fn)(void *arg))
 		memset(writer, 0, sizeof(*writer));
 		writer->race = race;
 		writer->number = i;
-		TEST_REQUIRE(!pthread_create(&writer->thread, NULL, fn, writer), "thread");
+		writer->fn = fn;
+		writer->spare = memory_anonymous(MIB);
+		TEST_REQUIRE(!pthread_create(&writer->thread, NULL, begin, writer), "thread");
 	}
 }
 
@@ -69,6 +87,7 @@ static unsigned long stop(struct race *race)
 	__atomic_store_n(&race->stop, true, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < WRITERS; i++) {
 		pthread_join(race->writers[i].thread, NULL);
+		munmap(race->writers[i].spare, MIB);
 		total += race->writers[i].total;
 	}
 	return total;
@@ -271,7 +290,7 @@ static void *move_away(void *arg)
 {
 	struct writer *writer = arg;
 	char *at = writer->race->hva + writer->number * MIB;
-	char *to = memory_anonymous(MIB);
+	char *to = writer->spare;
 
 	while (!stopped(writer->race)) {
 		mremap(at, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to);
