@@ -209,14 +209,20 @@ FIXTURE_TEARDOWN(nested)
 	vm_close(&self->vm);
 }
 
-/* L1's DR6, which is not kept there while L2 runs: KVM shows what was there before. */
-static void forget_dr6(struct state_image *image)
+/*
+ * What KVM shows of before L2 runs: L1's DR6, which is not kept there meanwhile, and
+ * the address of the last exit to KVM itself.
+ */
+static void forget_exits(struct state_image *image)
 {
 	struct kvm_nested_state *nested = (void *)image->states[STATE_NESTED].data;
 
-	if (nested->format == KVM_STATE_NESTED_FORMAT_SVM &&
-	    nested->flags & KVM_STATE_NESTED_GUEST_MODE)
+	if (!(nested->flags & KVM_STATE_NESTED_GUEST_MODE))
+		return;
+	if (nested->format == KVM_STATE_NESTED_FORMAT_SVM)
 		memset(nested->data.svm[0].vmcb12 + 0x568, 0, 8);
+	else
+		memset(nested->data.vmx[0].vmcs12 + 0x1a0, 0, 8);
 }
 
 /* All of it is as in a new child. */
@@ -228,8 +234,8 @@ static unsigned int differences(FIXTURE_DATA(nested) *self, int template)
 	vm_spawn(template, &self->vm, &fresh);
 	state_image_get(&fresh, 0, &image);
 	state_image_get(&self->child, 0, &other_image);
-	forget_dr6(&image);
-	forget_dr6(&other_image);
+	forget_exits(&image);
+	forget_exits(&other_image);
 	different = state_image_compare(&image, &other_image);
 	if (memcmp(fresh.slots[0].hva, self->child.slots[0].hva, GUEST_MEMORY)) {
 		fprintf(stderr, "# memory is another\n");
@@ -255,8 +261,8 @@ TEST_F(nested, fork_in_l2)
 	state_image_get(&self->vm, 0, &image);
 	vm_fork(&self->vm, &child);
 	state_image_get(&child, 0, &other_image);
-	forget_dr6(&image);
-	forget_dr6(&other_image);
+	forget_exits(&image);
+	forget_exits(&other_image);
 	EXPECT_EQ(0, state_image_compare(&image, &other_image));
 	EXPECT_EQ(L2_COUNTS + 3, next(&child));
 	vm_fork(&child, &grandchild);
