@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The state of a vCPU whose guest has guests of its own. */
 #include <linux/kvm_host.h>
+#include <linux/slab.h>
 
 #include "state.h"
 
@@ -123,6 +124,33 @@ static int nested_forget_mmu(struct kvmfork_target *target)
 	return 0;
 }
 
+/*
+ * When VMX leaves L2, KVM notes that some of its registers are still to be written
+ * into the VMCS that L1 has made, and does that when somebody asks for it; also
+ * when it is another one by then. So leave L2 with VMX on, and ask.
+ */
+static int nested_sync(struct kvmfork_target *target, int size)
+{
+	const u16 in_l2 = KVM_STATE_NESTED_GUEST_MODE |
+			  KVM_STATE_NESTED_RUN_PENDING;
+	struct kvm_nested_state *nested;
+	long ret;
+
+	nested = kvzalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!nested)
+		return -ENOMEM;
+	ret = nested_read(target, nested, size);
+	if (!ret && nested->flags & KVM_STATE_NESTED_GUEST_MODE) {
+		nested->flags &= ~in_l2;
+		ret = kvmfork_kvm_set(target->scratch, target->file,
+				      KVM_SET_NESTED_STATE, nested, nested->size);
+		if (ret >= 0)
+			ret = nested_read(target, nested, size);
+	}
+	kvfree(nested);
+	return ret < 0 ? ret : 0;
+}
+
 /* Out of nested mode: a record is only there for what is not the default. */
 int kvmfork_nested_calm(struct kvmfork_target *target, struct file *vm_file)
 {
@@ -134,6 +162,8 @@ int kvmfork_nested_calm(struct kvmfork_target *target, struct file *vm_file)
 	ret = nested_read_head(target, &now);
 	if (ret == 1)
 		return 0;
+	if (!ret && now.format == KVM_STATE_NESTED_FORMAT_VMX)
+		ret = nested_sync(target, size);
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
 
