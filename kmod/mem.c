@@ -253,29 +253,40 @@ static int kvmfork_clean_held(struct kvmfork_clean *clean, unsigned long index,
 	return 0;
 }
 
+/*
+ * The slot behind the pages of the same huge page that follow the one in slot @i.
+ * They are in slots as they are in the huge page, so these do not go beyond it.
+ */
+static unsigned int kvmfork_run_end(struct page **pages, unsigned int i)
+{
+	unsigned int end = i + 1;
+
+	if (kvmfork_page_is_huge(pages[i]))
+		while (end < KVMFORK_NODE_SLOTS && pages[end] == pages[i] + (end - i))
+			end++;
+	return end;
+}
+
 /* Remove the mappings of the dirty pages of one leaf; they stay dirty so far. */
 static int kvmfork_unmap_leaf(void *arg, unsigned long first,
 			      struct page **pages, unsigned long *dirty)
 {
 	struct kvmfork_clean *clean = arg;
-	struct folio *huge = NULL;
 	unsigned int i;
 
 	clean->nr_dirty += hweight_long(*dirty);
-	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS) {
-		if (huge && page_folio(pages[i]) == huge)
-			continue;
-		huge = NULL;
-		if (!kvmfork_page_is_huge(pages[i])) {
+	for (i = find_first_bit(dirty, KVMFORK_NODE_SLOTS);
+	     i < KVMFORK_NODE_SLOTS;
+	     i = find_next_bit(dirty, KVMFORK_NODE_SLOTS,
+			       kvmfork_run_end(pages, i))) {
+		if (kvmfork_page_is_huge(pages[i]))
+			/* All of it: what refers to it then is not mappings. */
+			kvmfork_stretch_add(&clean->stretch,
+					    round_down(first + i, KVMFORK_HUGE_NR),
+					    KVMFORK_HUGE_NR, pages[i]);
+		else
 			kvmfork_stretch_add(&clean->stretch, first + i, 1,
 					    pages[i]);
-			continue;
-		}
-		/* All of it: what refers to it then is not mappings. */
-		huge = page_folio(pages[i]);
-		kvmfork_stretch_add(&clean->stretch,
-				    round_down(first + i, KVMFORK_HUGE_NR),
-				    KVMFORK_HUGE_NR, pages[i]);
 	}
 	return 0;
 }
@@ -290,16 +301,16 @@ static int kvmfork_clean_leaf(void *arg, unsigned long first,
 			      struct page **pages, unsigned long *dirty)
 {
 	struct kvmfork_clean *clean = arg;
-	struct folio *free = NULL;	/* looked at last, and not held */
 	unsigned long held = 0;
-	unsigned int i;
+	unsigned int i, next;
 	int ret;
 
-	for_each_set_bit(i, dirty, KVMFORK_NODE_SLOTS) {
-		struct folio *folio = page_folio(pages[i]);
-
-		if (folio == free || folio_ref_count(folio) == 1) {
-			free = folio;
+	for (i = find_first_bit(dirty, KVMFORK_NODE_SLOTS);
+	     i < KVMFORK_NODE_SLOTS;
+	     i = find_next_bit(dirty, KVMFORK_NODE_SLOTS, next)) {
+		next = i + 1;
+		if (folio_ref_count(page_folio(pages[i])) == 1) {
+			next = kvmfork_run_end(pages, i);
 			continue;
 		}
 		__set_bit(i, &held);
