@@ -55,7 +55,11 @@ qemu_command() {
 	elif machine_has_hardware "$VENDOR"; then
 		COMMAND+=(-accel kvm -cpu host -smp "$SMP")
 	else
-		# See docs/known-problems.md before giving it more than one CPU.
+		# See docs/known-problems.md before giving it more than one CPU; and on
+		# the thread that raises interrupts, which is not to be interrupted.
 		COMMAND+=(-accel "tcg,thread=multi" -smp "$SMP" -cpu "$QEMU_CPU")
+		if chrt --reset-on-fork --rr 1 true 2>/dev/null; then
+			COMMAND=(chrt --reset-on-fork --rr 1 "${COMMAND[@]}")
+		fi
 	fi
 }
