@@ -1,18 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "device.h"
 #include "log.h"
+#include "option.h"
+#include "props.h"
+
+static void device_option(struct vm *vm, const char *arg)
+{
+	props_add(&vm->config.devices, "-device", arg, "driver");
+}
+
+DECLARE_OPTION(device, {
+	.name = "device",
+	.arg = "MODEL[,...]",
+	.help = "add a device: virtio-blk-device,drive=ID and others; docs/ukrun.md",
+	.handle = device_option,
+});
 
 void device_add(struct vm *vm, const struct device_type *type, void *dev)
 {
 	struct device *device = xcalloc(1, sizeof(*device));
+	struct device **at;
 
 	device->type = type;
 	device->dev = dev;
-	device->next = vm->devices;
-	vm->devices = device;
+	for (at = &vm->devices; *at; at = &(*at)->next)
+		;
+	*at = device;
 }
 
 void device_add_state(struct vm *vm, void *state, size_t size)
@@ -55,21 +73,111 @@ void device_restore_all(struct vm *vm)
 		memcpy(entry->state, entry->saved, entry->size);
 }
 
+unsigned int device_take_irq(struct vm *vm)
+{
+	/* Not those of a PC's timer, keyboard, cascade, COM1, RTC, ACPI, FPU. */
+	static const uint8_t lines[] = {
+		5, 6, 7, 10, 11, 12, 14, 15, 3, 16, 17, 18, 19, 20, 21, 22, 23,
+	};
+
+	if (vm->nr_irqs == ARRAY_SIZE(lines))
+		die("-device: more than %zu devices with interrupts", ARRAY_SIZE(lines));
+	return lines[vm->nr_irqs++];
+}
+
+static void device_unknown(const char *model)
+{
+	const struct device_type *const *type;
+	char names[512] = "";
+	size_t used = 0;
+
+	for (type = __start_ukrun_devices; type < __stop_ukrun_devices; type++)
+		if ((*type)->model && used < sizeof(names))
+			used += snprintf(names + used, sizeof(names) - used, " %s", (*type)->model);
+	die("-device %s: no such device: there are%s", model, names);
+}
+
+static void device_create(struct vm *vm, struct props *props)
+{
+	const struct device_type *const *type;
+	const char *model = props_get(props, "driver");
+
+	for (type = __start_ukrun_devices; type < __stop_ukrun_devices; type++) {
+		if (!(*type)->model || !model || strcmp((*type)->model, model))
+			continue;
+		(*type)->create(vm, props);
+		props_finish(props);
+		return;
+	}
+	device_unknown(model ?: "");
+}
+
 void device_setup_all(struct vm *vm)
 {
 	const struct device_type *const *type;
+	struct props *props;
 
+	/* In the order of the command line: disks are named by it. */
+	for (props = vm->config.devices; props; props = props->next)
+		device_create(vm, props);
 	for (type = __start_ukrun_devices; type < __stop_ukrun_devices; type++)
-		(*type)->setup(vm);
+		if ((*type)->setup)
+			(*type)->setup(vm);
 }
 
-void device_forked_all(struct vm *vm)
+void device_describe_all(struct vm *vm, struct aml *aml)
 {
 	struct device *device;
 
 	for (device = vm->devices; device; device = device->next)
+		if (device->type->describe)
+			device->type->describe(vm, device->dev, aml);
+}
+
+char *device_cmdline_all(struct vm *vm)
+{
+	char *all = xasprintf("%s", ""), *more, *old;
+	struct device *device;
+
+	for (device = vm->devices; device; device = device->next) {
+		if (!device->type->cmdline)
+			continue;
+		more = device->type->cmdline(vm, device->dev);
+		old = all;
+		all = xasprintf("%s%s%s", old, *old ? " " : "", more);
+		free(old);
+		free(more);
+	}
+	return all;
+}
+
+void device_quiesce_all(struct vm *vm)
+{
+	struct device *device;
+
+	for (device = vm->devices; device; device = device->next)
+		if (device->type->quiesce)
+			device->type->quiesce(vm, device->dev);
+}
+
+int device_forked_all(struct vm *vm)
+{
+	struct device *device;
+	int ret = 0;
+
+	for (device = vm->devices; device && !ret; device = device->next)
 		if (device->type->forked)
-			device->type->forked(vm, device->dev);
+			ret = device->type->forked(vm, device->dev);
+	return ret;
+}
+
+void device_resume_all(struct vm *vm)
+{
+	struct device *device;
+
+	for (device = vm->devices; device; device = device->next)
+		if (device->type->resume)
+			device->type->resume(vm, device->dev);
 }
 
 void device_end_all(struct vm *vm)

@@ -3,6 +3,15 @@
  * A device is one file. It declares a struct device_type, which lands in a
  * linker section, and its options (option.h): nothing else changes when one
  * is added.
+ *
+ * What a device does when its VM is copied, all on the main thread with all
+ * vCPUs parked:
+ *
+ *	->quiesce()	its threads end, with nothing half done: what the guest
+ *			has asked for is either done, or has not been looked at
+ *	->forked()	only in a child: KVM's files and the id are new
+ *	->resume()	threads run again, in parent and child, and also at the
+ *			start. Whatever may have been missed is looked at
  */
 #ifndef UKRUN_DEVICE_H
 #define UKRUN_DEVICE_H
@@ -14,13 +23,27 @@
 #include "io.h"
 #include "vm.h"
 
+struct aml;
+struct props;
+
 struct device_type {
 	const char *name;
-	/* Make what the command line asks for: io_add(), device_add(). */
+	/* As `-device NAME,...` has it; null for those which are not asked for so. */
+	const char *model;
+	/* Make one of @model. */
+	void (*create)(struct vm *vm, struct props *props);
+	/* Make what is there always, and what other options ask for. */
 	void (*setup)(struct vm *vm);
-	/* In a child, before its vCPUs run: VM fds and id are new. */
-	void (*forked)(struct vm *vm, void *dev);
-	/* The VM has ended. */
+
+	/* Of devices made with device_add(); each may be null. */
+	void (*describe)(struct vm *vm, void *dev, struct aml *aml);
+	/* A word for the command line of kernels without ACPI; freed by the caller. */
+	char *(*cmdline)(struct vm *vm, void *dev);
+	void (*quiesce)(struct vm *vm, void *dev);
+	/* 0 or a negative errno, and then there is no child. */
+	int (*forked)(struct vm *vm, void *dev);
+	void (*resume)(struct vm *vm, void *dev);
+	/* The VM has ended; it may be that its vCPUs still run. */
 	void (*end)(struct vm *vm, void *dev);
 };
 
@@ -42,7 +65,7 @@ struct device {
 	static const struct device_type *const declared_device_ptr_##id	\
 	__section("ukrun_devices") __used = &declared_device_##id
 
-/* Have @type's hooks called for @dev. */
+/* Have @type's hooks called for @dev, after those of devices added before. */
 void device_add(struct vm *vm, const struct device_type *type, void *dev);
 
 /*
@@ -52,12 +75,24 @@ void device_add(struct vm *vm, const struct device_type *type, void *dev);
  */
 void device_add_state(struct vm *vm, void *state, size_t size);
 
+/*
+ * An interrupt line that is nobody else's. The first ones can be reached
+ * without an IOAPIC too; those from DEVICE_LEGACY_LINES up cannot.
+ */
+#define DEVICE_LEGACY_LINES	16
+unsigned int device_take_irq(struct vm *vm);
+
 /* Bounds of the linker section. */
 extern const struct device_type *const __start_ukrun_devices[];
 extern const struct device_type *const __stop_ukrun_devices[];
 
 void device_setup_all(struct vm *vm);
-void device_forked_all(struct vm *vm);
+void device_describe_all(struct vm *vm, struct aml *aml);
+/* All words for the command line, joined by blanks. Freed by the caller. */
+char *device_cmdline_all(struct vm *vm);
+void device_quiesce_all(struct vm *vm);
+int device_forked_all(struct vm *vm);
+void device_resume_all(struct vm *vm);
 void device_end_all(struct vm *vm);
 
 /*
@@ -66,7 +101,7 @@ void device_end_all(struct vm *vm);
  */
 int device_states(const struct vm *vm, struct iovec *iov, int max);
 
-/* With all vCPUs parked: keep the state of all devices, and put it back. */
+/* With all devices quiesced: keep the state of all, and put it back. */
 void device_save_all(struct vm *vm);
 void device_restore_all(struct vm *vm);
 

@@ -3,10 +3,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "acpi.h"
-#include "boot.h"
+#include "boot/acpi.h"
+#include "boot/boot.h"
 #include "device.h"
-#include "image.h"
+#include "boot/image.h"
 #include "log.h"
 #include "option.h"
 #include "ps.h"
@@ -20,6 +20,7 @@ int main(int argc, char **argv)
 			.memory_size = 64 << 20,
 			.nr_vcpus = 1,
 			.max_vms = 64,
+			.acpi = true,
 		},
 	};
 	const struct image_type *type;

@@ -25,6 +25,8 @@ static void memory_option_size(struct vm *vm, const char *arg)
 	unsigned int shift = 20;
 	char *end;
 
+	if (!strncmp(arg, "size=", 5))
+		arg += 5;
 	errno = 0;
 	n = strtoull(arg, &end, 10);
 	if (end != arg && *end) {

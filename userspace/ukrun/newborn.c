@@ -132,7 +132,9 @@ int newborn_finish(struct vm *vm, const struct fork_job *job)
 	if (ret)
 		return ret;
 	console_forked(vm);
-	device_forked_all(vm);
+	ret = device_forked_all(vm);
+	if (ret)
+		return ret;
 	if (job->warm)
 		reset_take(vm, job);
 	else

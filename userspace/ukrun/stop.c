@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "device.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -43,6 +44,8 @@ bool vm_stop(struct vm *vm)
 	__stop_wait_all(vm, false);
 	ended = vm->ended;
 	pthread_mutex_unlock(&vm->lock);
+	if (!ended)
+		device_quiesce_all(vm);
 	return !ended;
 }
 
@@ -62,10 +65,12 @@ void vm_stop_ended(struct vm *vm)
 	pthread_mutex_lock(&vm->lock);
 	__stop_wait_all(vm, true);
 	pthread_mutex_unlock(&vm->lock);
+	device_quiesce_all(vm);
 }
 
 void vm_resume(struct vm *vm)
 {
+	device_resume_all(vm);
 	pthread_mutex_lock(&vm->lock);
 	vm->stop = false;
 	pthread_cond_broadcast(&vm->resumed);
@@ -76,6 +81,7 @@ void vm_restart(struct vm *vm)
 {
 	uint32_t i;
 
+	device_resume_all(vm);
 	pthread_mutex_lock(&vm->lock);
 	vm->stop = false;
 	vm->ended = false;

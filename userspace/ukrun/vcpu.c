@@ -10,8 +10,10 @@
 #include <kvmfork/guest.h>
 
 #include "compiler.h"
+#include "device.h"
 #include "log.h"
 #include "option.h"
+#include "props.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -22,7 +24,12 @@
 
 static void vcpu_option_smp(struct vm *vm, const char *arg)
 {
-	vm->config.nr_vcpus = option_number("-smp", arg, 1, VCPUS_MAX);
+	struct props *props = NULL;
+
+	/* QEMU's other words for it say how CPUs are arranged: one core each. */
+	props_add(&props, "-smp", arg, "cpus");
+	vm->config.nr_vcpus = option_number("-smp", props_need(props, "cpus"), 1, VCPUS_MAX);
+	props_finish(props);
 }
 
 DECLARE_OPTION(smp, {
@@ -320,6 +327,7 @@ void vcpu_start_all(struct vm *vm)
 	struct vcpu *vcpu;
 	uint32_t i;
 
+	device_resume_all(vm);
 	sigaction(SIGNAL_KICK, &action, NULL);
 	pthread_attr_init(&attr);
 	for (i = 0; i < vm->config.nr_vcpus; i++) {

@@ -45,6 +45,7 @@ struct vcpu {
 void vcpu_create_all(struct vm *vm);
 /* Use new files, after a fork. */
 void vcpu_map_run(struct vcpu *vcpu);
+/* After the devices, which are resumed here. */
 void vcpu_start_all(struct vm *vm);
 
 /* Under vm->lock: make all vCPUs leave KVM_RUN and come to vcpu_park(). */

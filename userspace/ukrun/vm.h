@@ -21,6 +21,7 @@
 
 struct device;
 struct device_state;
+struct props;
 struct vcpu;
 
 enum fork_on {
@@ -44,6 +45,8 @@ struct config {
 	uint32_t nr_shells;
 	uint64_t nr_resets;	/* --reset-on-exit */
 	enum fork_on fork_on;
+	struct props *devices, *drives, *netdevs;
+	bool acpi;
 	bool reset_on_exit;
 	bool kill_children;
 	bool verbose;
@@ -64,6 +67,8 @@ struct vm {
 	struct io io;
 	struct device *devices;
 	struct device_state *device_states;
+	unsigned int nr_irqs;	/* device_take_irq() has given */
+	unsigned int nr_virtio;
 	struct console console;
 	struct tty tty;
 	struct loop loop;
@@ -108,7 +113,10 @@ void vm_end(struct vm *vm, int status);
 void vm_quit(struct vm *vm);
 void vm_lock_init(struct vm *vm);
 
-/* All vCPUs out of KVM_RUN with nothing half done. False: the VM has ended. */
+/*
+ * All vCPUs out of KVM_RUN with nothing half done, and devices quiesced. False:
+ * the VM has ended.
+ */
 bool vm_stop(struct vm *vm);
 /* Start the vCPUs of a VM, but keep them from running. */
 void vm_stop_new(struct vm *vm);
