@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * -netdev tap: an interface of the host, whose other end is the guest's card.
+ * Sums and segments are left to whoever is last, host or guest.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "net/netdev.h"
+#include "props.h"
+#include "virtio/virtio.h"
+#include "worker.h"
+
+struct tap {
+	const char *pattern;
+	char name[IFNAMSIZ];
+	bool own_clone;
+	int fd;			/* -1: none, in a child */
+	unsigned int at;	/* in the poll set */
+	uint8_t buffer[NET_FRAME_MAX];
+};
+
+static int tap_open(struct tap *tap)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int error;
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", tap->pattern);
+	tap->fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (tap->fd < 0)
+		return -errno;
+	if (!ioctl(tap->fd, TUNSETIFF, &request)) {
+		snprintf(tap->name, sizeof(tap->name), "%s", request.ifr_name);
+		return 0;
+	}
+	error = errno;
+	close(tap->fd);
+	tap->fd = -1;
+	return -error;
+}
+
+static void tap_start(struct netdev *netdev, uint64_t features, unsigned int header)
+{
+	struct tap *tap = netdev->backend;
+	unsigned int offload = 0;
+
+	if (features & VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM))
+		offload |= TUN_F_CSUM;
+	if (features & VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4))
+		offload |= TUN_F_TSO4;
+	if (features & VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6))
+		offload |= TUN_F_TSO6;
+	if (tap->fd >= 0 && (ioctl(tap->fd, TUNSETVNETHDRSZ, &header) ||
+			     ioctl(tap->fd, TUNSETOFFLOAD, offload)))
+		vm_warn(netdev->vm, "-netdev tap,id=%s: %s: %s", netdev->id, tap->name,
+			strerror(errno));
+}
+
+static void tap_send(struct netdev *netdev, struct iovec *iov, unsigned int n)
+{
+	struct tap *tap = netdev->backend;
+
+	if (tap->fd >= 0 && writev(tap->fd, iov, n) < 0 && errno != EAGAIN)
+		vm_log(netdev->vm, "%s: %s", tap->name, strerror(errno));
+}
+
+static void tap_poll(struct netdev *netdev, struct poll_set *set)
+{
+	struct tap *tap = netdev->backend;
+
+	/* Without room in the guest frames wait in the host's queue. */
+	tap->at = poll_set_add(set, netdev->can_receive(netdev->card) ? tap->fd : -1, POLLIN);
+}
+
+static void tap_polled(struct netdev *netdev, const struct poll_set *set)
+{
+	struct tap *tap = netdev->backend;
+	ssize_t size;
+
+	if (!(set->fds[tap->at].revents & POLLIN))
+		return;
+	while (netdev->can_receive(netdev->card)) {
+		size = read(tap->fd, tap->buffer, sizeof(tap->buffer));
+		if (size <= 0)
+			break;
+		netdev->receive(netdev->card, tap->buffer, size);
+	}
+}
+
+static int tap_forked(struct netdev *netdev)
+{
+	struct tap *tap = netdev->backend;
+	int ret;
+
+	close(tap->fd);
+	tap->fd = -1;
+	if (!tap->own_clone)
+		return 0;
+	ret = tap_open(tap);
+	if (ret)
+		vm_warn(netdev->vm, "-netdev tap,id=%s: ifname=%s: %s", netdev->id, tap->pattern,
+			strerror(-ret));
+	else
+		vm_log(netdev->vm, "%s: is %s", netdev->id, tap->name);
+	return ret ?: 1;
+}
+
+static void tap_create(struct netdev *netdev, struct props *props)
+{
+	struct tap *tap = xcalloc(1, sizeof(*tap));
+
+	netdev->backend = tap;
+	tap->pattern = props_need(props, "ifname");
+	if (strlen(tap->pattern) >= IFNAMSIZ)
+		die("-netdev tap: ifname=%s: more than %d characters", tap->pattern, IFNAMSIZ - 1);
+	tap->own_clone = strcmp(props_word(props, "clone", "tap none", "none"), "none");
+	if (tap->own_clone && !strstr(tap->pattern, "%d"))
+		die("-netdev tap: clone=tap: a child's interface needs a name: use ifname=%s%%d",
+		    tap->pattern);
+	/* Scripts are not run: the interface is whoever's who has made it. */
+	props_word(props, "script", "no", NULL);
+	props_word(props, "downscript", "no", NULL);
+	props_word(props, "vhost", "off", NULL);
+	errno = -tap_open(tap);
+	if (errno)
+		die_errno("-netdev tap: ifname=%s", tap->pattern);
+	netdev->features = VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |
+			   VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |
+			   VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |
+			   VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |
+			   VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6);
+	vm_log(netdev->vm, "%s: is %s", netdev->id, tap->name);
+}
+
+DECLARE_NETDEV(tap, {
+	.name = "tap",
+	.create = tap_create,
+	.start = tap_start,
+	.send = tap_send,
+	.poll = tap_poll,
+	.polled = tap_polled,
+	.forked = tap_forked,
+});
