@@ -21,6 +21,7 @@ DURATION ?= 60
 VMFLAGS	?=
 # Options of selftests/bench/run.
 BENCHFLAGS ?=
+FUZZ_SECONDS ?= 60
 
 VM	:= selftests/vm
 VMRUN	 = $(VM)/run $(if $(KERNEL),--kernel $(KERNEL)) $(if $(VENDOR),--vendor $(VENDOR)) \
@@ -33,7 +34,7 @@ export V
 quote	 = '$(subst ','\'',$(1))'
 
 .PHONY: all module userspace selftests programs clean install help
-.PHONY: setup vm run demo test stress bench check
+.PHONY: setup vm run demo test stress bench check fuzz
 
 all: module programs
 
@@ -92,19 +93,26 @@ clean:
 #@   bench        what everything takes, counted in instructions (BENCHFLAGS='--quick')
 #@   setup        download and prepare everything for `make test`
 #@   check        checkpatch, sparse, shellcheck, the tests that docs/state.md names
+#@   fuzz         ukrun's devices with hostile rings, FUZZ_SECONDS=60 on this machine
 
 setup:
 	$(Q)$(VM)/setup all
 
-vm: $(if $(findstring --no-project,$(VMFLAGS)),,programs)
+vm:
+	$(Q)$(VM)/setup host
+	$(Q)$(if $(findstring --no-project,$(VMFLAGS)),,$(MAKE) programs)
 	$(Q)$(VMRUN) $(if $(value CMD),-- $(call quote,$(value CMD)))
 
-run: programs
+run:
 	$(Q)test -n "$(APP)" || { echo "which program? make run APP=elf ARGS='...'" >&2; exit 1; }
+	$(Q)$(VM)/setup host
+	$(Q)$(MAKE) programs
 	$(Q)$(VMRUN) --add $(call quote,$(APP)):/app \
 		-- $(call quote,exec /kvmfork/ukrun /app $(value ARGS))
 
-demo: programs
+demo:
+	$(Q)$(VM)/setup host
+	$(Q)$(MAKE) programs
 	$(Q)$(if $(KERNEL),KERNEL=$(KERNEL)) $(if $(VENDOR),VENDOR=$(VENDOR)) \
 		$(if $(TIMEOUT),TIMEOUT=$(TIMEOUT)) $(VM)/demo
 
@@ -125,5 +133,9 @@ bench:
 
 check:
 	$(Q)$(VM)/check
+
+fuzz:
+	$(Q)$(VM)/setup host
+	$(Q)selftests/fuzz/run $(FUZZ_SECONDS)
 #@
 #@ V=1 shows all commands and all output.
