@@ -180,6 +180,15 @@ void device_resume_all(struct vm *vm)
 			device->type->resume(vm, device->dev);
 }
 
+void device_press_all(struct vm *vm)
+{
+	struct device *device;
+
+	for (device = vm->devices; device; device = device->next)
+		if (device->type->press)
+			device->type->press(vm, device->dev);
+}
+
 void device_end_all(struct vm *vm)
 {
 	struct device *device;

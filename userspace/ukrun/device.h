@@ -43,6 +43,8 @@ struct device_type {
 	/* 0 or a negative errno, and then there is no child. */
 	int (*forked)(struct vm *vm, void *dev);
 	void (*resume)(struct vm *vm, void *dev);
+	/* The host asks the guest to switch itself off. */
+	void (*press)(struct vm *vm, void *dev);
 	/* The VM has ended; it may be that its vCPUs still run. */
 	void (*end)(struct vm *vm, void *dev);
 };
@@ -93,6 +95,7 @@ char *device_cmdline_all(struct vm *vm);
 void device_quiesce_all(struct vm *vm);
 int device_forked_all(struct vm *vm);
 void device_resume_all(struct vm *vm);
+void device_press_all(struct vm *vm);
 void device_end_all(struct vm *vm);
 
 /*

@@ -153,6 +153,29 @@ static int64_t fork_vm(struct vm *vm, struct vcpu *caller)
 	return result;
 }
 
+int64_t vm_fork_unasked(struct vm *vm, struct fork_report *report)
+{
+	struct fork_job job = {};
+	int64_t result;
+
+	if (!family_has_room(vm))
+		return -EAGAIN;
+	if (!vm_stop(vm))
+		return -ESRCH;
+	result = fork_freeze(vm, &job, report);
+	if (!result) {
+		result = fork_process(vm, &job, report);
+		/* The child has closed its own. */
+		if (result)
+			close(job.template);
+	}
+	if (result)
+		vm_resume(vm);
+	else
+		vcpu_start_all(vm);
+	return result;
+}
+
 void vm_fork(struct vm *vm, struct vcpu *caller)
 {
 	struct kvm_regs regs;

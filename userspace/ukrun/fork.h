@@ -46,6 +46,12 @@ int64_t fork_process(struct vm *vm, struct fork_job *job, struct fork_report *re
 /* The parent's side: what became of the new process. */
 void fork_hear(int fd, struct fork_report *report);
 
+/*
+ * Fork without the guest's having asked, which hears nothing of it. As
+ * fork_process(); vCPUs run on both sides.
+ */
+int64_t vm_fork_unasked(struct vm *vm, struct fork_report *report);
+
 void fork_warn(struct vm *vm, const char *what, const struct fork_report *report);
 
 #endif

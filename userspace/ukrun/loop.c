@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "device.h"
 #include "log.h"
 #include "loop.h"
+#include "qmp/qmp.h"
 #include "vcpu.h"
 #include "vm.h"
+#include "worker.h"
 
 static void loop_signals(sigset_t *set)
 {
@@ -23,11 +23,6 @@ static void loop_signals(sigset_t *set)
 	/* Blocked, it would come although nohup has it ignored. */
 	if (!sigaction(SIGHUP, NULL, &hangup) && hangup.sa_handler != SIG_IGN)
 		sigaddset(set, SIGHUP);
-}
-
-static int loop_event_fd(void)
-{
-	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 void loop_mask_signals(int how)
@@ -47,7 +42,7 @@ void loop_create(struct vm *vm)
 	loop_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	vm->loop.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	vm->loop.event_fd = loop_event_fd();
+	vm->loop.event_fd = event_create();
 	if (vm->loop.signal_fd < 0 || vm->loop.event_fd < 0)
 		die_errno("event loop");
 }
@@ -56,16 +51,12 @@ void loop_forked(struct vm *vm)
 {
 	/* The parent's counter is shared; that of the signals is not. */
 	close(vm->loop.event_fd);
-	vm->loop.event_fd = loop_event_fd();
+	vm->loop.event_fd = event_create();
 }
 
 void loop_wake(struct vm *vm)
 {
-	uint64_t one = 1;
-
-	/* When it fails the counter is not zero already. */
-	if (write(vm->loop.event_fd, &one, sizeof(one)) < 0)
-		return;
+	event_signal(vm->loop.event_fd);
 }
 
 /* End as the signal would have ended a program that does not know of it. */
@@ -101,33 +92,34 @@ void loop_take_signals(struct vm *vm)
 
 static void loop_poll(struct vm *vm)
 {
-	struct pollfd fds[] = {
-		{ .fd = vm->loop.event_fd, .events = POLLIN },
-		{ .fd = vm->loop.signal_fd, .events = POLLIN },
-		{ .fd = STDIN_FILENO, .events = tty_events(vm) },
-	};
 	int timeout = vm->tty.raw ? CONSOLE_FLUSH_TTY_MS : CONSOLE_FLUSH_MS;
+	unsigned int event, signals, input;
 	bool waits = console_waits(vm);
-	uint64_t count;
+	static struct poll_set set;
+	short input_events = tty_events(vm);
 	int n;
 
-	if (!fds[2].events)
-		fds[2].fd = -1;
-	if (shells_want(vm) && !poll(fds, 3, SHELLS_QUIET_MS)) {
+	set.used = 0;
+	event = poll_set_add(&set, vm->loop.event_fd, POLLIN);
+	signals = poll_set_add(&set, vm->loop.signal_fd, POLLIN);
+	input = poll_set_add(&set, input_events ? STDIN_FILENO : -1, input_events);
+	qmp_poll(vm, &set);
+	if (shells_want(vm) && !poll(set.fds, set.used, SHELLS_QUIET_MS)) {
 		shells_add(vm);
 		return;
 	}
-	n = poll(fds, 3, waits ? timeout : -1);
+	n = poll(set.fds, set.used, waits ? timeout : -1);
 	if (waits && !n)
 		console_flush_stale(vm);
 	if (n <= 0)
 		return;
-	if (fds[0].revents && read(vm->loop.event_fd, &count, sizeof(count)) < 0)
-		return;
-	if (fds[1].revents)
+	if (set.fds[event].revents)
+		event_clear(vm->loop.event_fd);
+	if (set.fds[signals].revents)
 		loop_take_signals(vm);
-	if (fds[2].revents)
+	if (set.fds[input].revents)
 		tty_read(vm);
+	qmp_polled(vm, &set);
 }
 
 static void loop_serve(struct vm *vm, struct vcpu *caller)
@@ -162,7 +154,7 @@ int loop_run(struct vm *vm)
 	struct vcpu *caller;
 
 	while (!loop_has_ended(vm) || reset_on_exit(vm)) {
-		caller = vcpu_find_request(vm);
+		caller = vm->paused ? NULL : vcpu_find_request(vm);
 		if (caller)
 			loop_serve(vm, caller);
 		else

@@ -22,6 +22,7 @@
 struct device;
 struct device_state;
 struct props;
+struct qmp;
 struct vcpu;
 
 enum fork_on {
@@ -76,6 +77,9 @@ struct vm {
 	struct shells shells;
 	struct reset reset;
 	struct identity identity;
+	struct qmp *qmp;	/* null: none */
+
+	bool paused;		/* by qmp: stopped, the main thread serves no vCPU */
 
 	struct vcpu *vcpus;	/* config.nr_vcpus of them */
 

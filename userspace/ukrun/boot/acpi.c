@@ -89,7 +89,7 @@ struct acpi_fadt {
 
 #define FADT_FLAGS_WBINVD	(1U << 0)
 #define FADT_FLAGS_C1		(1U << 2)
-#define FADT_FLAGS_NO_BUTTONS	(1U << 4 | 1U << 5)
+#define FADT_FLAGS_NO_SLEEP_BUTTON (1U << 5)
 #define FADT_FLAGS_NO_RTC_WAKE	(1U << 6)
 #define FADT_FLAGS_RESET	(1U << 10)
 
@@ -198,7 +198,7 @@ static void acpi_put_fadt(uint8_t *area)
 	fadt->c3_latency = 0xfff;
 	fadt->century = 0x32;
 	fadt->boot_arch = FADT_BOOT_ARCH;
-	fadt->flags = FADT_FLAGS_WBINVD | FADT_FLAGS_C1 | FADT_FLAGS_NO_BUTTONS |
+	fadt->flags = FADT_FLAGS_WBINVD | FADT_FLAGS_C1 | FADT_FLAGS_NO_SLEEP_BUTTON |
 		      FADT_FLAGS_NO_RTC_WAKE | FADT_FLAGS_RESET;
 	fadt->reset_reg = reset;
 	fadt->reset_value = 0xfe;

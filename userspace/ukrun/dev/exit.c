@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Ports at which a guest ends its VM, and a keyboard controller that does just that. */
+#include <pthread.h>
+
 #include "boot/acpi.h"
 #include "device.h"
 #include "log.h"
@@ -15,13 +17,16 @@
 #define PM_SLEEP_S5		0	/* as \_S5 in the DSDT */
 #define PM_ACPI_ENABLED		1
 
+/* Of PM1: the power button, pressed by exit_press(). */
+#define PM_BUTTON	(1 << 8)
+
 struct exit_device {
 	struct vm *vm;
+	pthread_mutex_t pm_lock;
 
 	struct_group(state,
-		/* PM1 event: status and enable; no event ever happens. */
-		_Atomic uint8_t pm_enable[2];
 		_Atomic uint32_t bochs_matched;
+		uint16_t pm_status, pm_enable;
 	);
 };
 
@@ -47,23 +52,43 @@ static uint64_t debug_exit_read(void *dev, uint64_t offset, unsigned int size)
 static uint64_t pm_event_read(void *dev, uint64_t offset, unsigned int size)
 {
 	struct exit_device *exit = dev;
-	uint64_t value = 0;
-	unsigned int i;
+	uint32_t value;
 
-	for (i = 0; i < size; i++)
-		if (offset + i >= 2)
-			value |= (uint64_t)exit->pm_enable[offset + i - 2] << (8 * i);
-	return value;
+	(void)size;
+	pthread_mutex_lock(&exit->pm_lock);
+	value = exit->pm_status | (uint32_t)exit->pm_enable << 16;
+	pthread_mutex_unlock(&exit->pm_lock);
+	return value >> (8 * offset);
+}
+
+static void pm_update_irq(struct exit_device *exit)
+{
+	kvm_irq_line(exit->vm, ACPI_SCI_IRQ, exit->pm_status & exit->pm_enable);
 }
 
 static void pm_event_write(void *dev, uint64_t offset, unsigned int size, uint64_t value)
 {
+	uint32_t mask = (size < 4 ? (1U << (8 * size)) - 1 : ~0U) << (8 * offset);
 	struct exit_device *exit = dev;
-	unsigned int i;
 
-	for (i = 0; i < size; i++)
-		if (offset + i >= 2)
-			exit->pm_enable[offset + i - 2] = value >> (8 * i);
+	value <<= 8 * offset;
+	pthread_mutex_lock(&exit->pm_lock);
+	/* A one takes away what has happened. */
+	exit->pm_status &= ~(value & mask);
+	exit->pm_enable = (exit->pm_enable & ~(mask >> 16)) | (value & mask) >> 16;
+	pm_update_irq(exit);
+	pthread_mutex_unlock(&exit->pm_lock);
+}
+
+static void exit_press(struct vm *vm, void *dev)
+{
+	struct exit_device *exit = dev;
+
+	(void)vm;
+	pthread_mutex_lock(&exit->pm_lock);
+	exit->pm_status |= PM_BUTTON;
+	pm_update_irq(exit);
+	pthread_mutex_unlock(&exit->pm_lock);
 }
 
 static uint64_t pm_control_read(void *dev, uint64_t offset, unsigned int size)
@@ -133,9 +158,12 @@ static const struct io_ops bochs_ops = { NULL, bochs_write };
 
 static void exit_setup(struct vm *vm)
 {
+	static const struct device_type type = { .name = "exit", .press = exit_press };
 	struct exit_device *exit = xcalloc(1, sizeof(*exit));
 
 	exit->vm = vm;
+	pthread_mutex_init(&exit->pm_lock, NULL);
+	device_add(vm, &type, exit);
 	io_add(vm, IO_PORT, DEBUG_EXIT_PORT, 4, &debug_exit_ops, exit);
 	io_add(vm, IO_PORT, ACPI_PM_EVENT_PORT, 4, &pm_event_ops, exit);
 	io_add(vm, IO_PORT, ACPI_PM_CONTROL_PORT, 2, &pm_control_ops, exit);
