@@ -259,11 +259,11 @@ static void live_apart(const char *who, uint32_t seed)
 {
 	expect_sector(who, 300, 5300);
 	write_sector(300, seed);
-	write_sector(311, seed + 1);
+	write_sector(313, seed + 1);
 	delay_ms(50);
 	expect_sector(who, 300, seed);
 	expect_sector(who, 301, 5301);
-	expect_sector(who, 311, seed + 1);
+	expect_sector(who, 313, seed + 1);
 	expect_sector(who, 320, 5320);
 	check_eq("zeroes", clear(T_WRITE_ZEROES, 304, 8, 0), S_OK);
 	write_sector(320, seed + 2);
@@ -296,15 +296,15 @@ static void child(uint32_t seed)
 		write_sector(300, seed + 10);
 		guest_expect(id, 0);
 		expect_sector("child", 300, seed + 10);
-		expect_sector("child", 311, seed + 1);
+		expect_sector("child", 313, seed + 1);
 		return;
 	}
 	delay_ms(50);
 	expect_sector("grandchild", 300, seed);
 	expect_sector("grandchild", 320, seed + 2);
 	expect_sector("grandchild", 330, 5330);
-	write_sector(311, seed + 11);
-	expect_sector("grandchild", 311, seed + 11);
+	write_sector(313, seed + 11);
+	expect_sector("grandchild", 313, seed + 11);
 }
 
 static void check_fork(void)
