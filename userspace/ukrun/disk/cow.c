@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -58,13 +59,26 @@ static void *cow_array(uint64_t size, int flags)
 	return array == MAP_FAILED ? NULL : array;
 }
 
-/* A disk, not memory, where there is a choice. */
+/* Not every file system knows O_TMPFILE. */
+static int cow_open_nameless(const char *dir)
+{
+	char path[4096];
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0 || snprintf(path, sizeof(path), "%s/ukrun.XXXXXX", dir) >= (int)sizeof(path))
+		return fd;
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+/* On a disk, not in memory, where there is a choice. */
 static int cow_open_store(void)
 {
-	const int flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
-	int fd = open(getenv("TMPDIR") ?: "/var/tmp", flags, 0600);
+	int fd = cow_open_nameless(getenv("TMPDIR") ?: "/var/tmp");
 
-	return fd < 0 ? open("/tmp", flags, 0600) : fd;
+	return fd < 0 ? cow_open_nameless("/tmp") : fd;
 }
 
 static bool cow_become_mapped(struct cow *cow)

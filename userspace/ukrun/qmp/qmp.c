@@ -384,12 +384,12 @@ static int qmp_forked(struct vm *vm, void *dev)
 static void qmp_end(struct vm *vm, void *dev)
 {
 	struct json_object *data = json_object_new_object();
+	const char *reason;
 
 	(void)dev;
-	json_object_object_add(data, "guest", json_object_new_boolean(!vm->quit));
-	json_object_object_add(data, "reason",
-			       json_object_new_string(vm->quit ? "host-qmp-quit" :
-						      "guest-shutdown"));
+	reason = vm->quit ? "host-qmp-quit" : vm->ended ? "guest-shutdown" : "host-signal";
+	json_object_object_add(data, "guest", json_object_new_boolean(*reason == 'g'));
+	json_object_object_add(data, "reason", json_object_new_string(reason));
 	qmp_event(vm, "SHUTDOWN", data);
 	if (!vm->qmp)
 		return;
