@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -404,6 +405,7 @@ static void qmp_setup(struct vm *vm)
 	};
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct qmp *qmp = vm->qmp;
+	struct stat stat;
 
 	if (!qmp)
 		return;
@@ -414,7 +416,8 @@ static void qmp_setup(struct vm *vm)
 	if (qmp->fd < 0)
 		die_errno("-qmp unix:%s", qmp->path);
 	/* One that nobody listens to any more has been left by somebody who was killed. */
-	if (connect(qmp->fd, (const void *)&address, sizeof(address)) && errno == ECONNREFUSED)
+	if (connect(qmp->fd, (const void *)&address, sizeof(address)) && errno == ECONNREFUSED &&
+	    !lstat(qmp->path, &stat) && S_ISSOCK(stat.st_mode))
 		unlink(qmp->path);
 	close(qmp->fd);
 	qmp->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
