@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Copies that can tell that they are copies. Each prints its random bytes, for
- * somebody who sees all of them.
+ * Copies that can tell that they are copies. Each prints its random bytes and its
+ * generation id, for somebody who sees all of them.
  *
  *	clones=N	--template N was given: it is the children who look
  *	runs=N		--reset-on-exit N was given: run 0 to N look
@@ -9,16 +9,52 @@
  */
 #include "cpu.h"
 #include "guest.h"
+#include "x86.h"
 
 #define EFAULT		14
 #define EINVAL		22
 #define MS		1000000UL
+/* docs/ukrun.md */
+#define VMGENID		0xff000UL
+#define VMGENID_PIN	23
+#define VECTOR_PIC	0x20
+#define VECTOR_VMGENID	0x60
 /* Longer than any test may take. */
 #define LONG		(600000 * MS)
 
 const char guest_name[] = "identity";
 
 static struct kvmfork_identity place;
+static volatile unsigned int irqs;
+
+static void handle_vmgenid(struct trap_frame *frame)
+{
+	(void)frame;
+	irqs++;
+	lapic_eoi();
+}
+
+static void expect_vmgenid(void)
+{
+	pic_init(VECTOR_PIC);
+	lapic_enable();
+	trap_set(VECTOR_VMGENID, handle_vmgenid);
+	ioapic_write(0x11 + 2 * VMGENID_PIN, lapic_read(LAPIC_ID));
+	ioapic_write(0x10 + 2 * VMGENID_PIN, VECTOR_VMGENID);
+}
+
+/* Interrupts are off but here: none that has come is lost. */
+static unsigned int vmgenid_irqs(void)
+{
+	unsigned int n;
+
+	irq_enable();
+	cpu_pause();
+	irq_disable();
+	n = irqs;
+	irqs = 0;
+	return n;
+}
 
 static long name_place(uint64_t gpa)
 {
@@ -33,6 +69,8 @@ static void show(const char *who)
 	if (arg_flag("break"))
 		memset(r, 0, sizeof(r));
 	say("%s, random %lx%lx%lx%lx", who, r[0], r[1], r[2], r[3]);
+	memcpy(r, (void *)VMGENID, 16);
+	say("%s, generation id %lx%lx", who, r[0], r[1]);
 }
 
 /* As a copy of a VM whose identity was @before. */
@@ -43,6 +81,7 @@ static void check_copy(const struct kvmfork_identity *before, uint64_t generatio
 	check_eq("id", place.id, guest_getid());
 	check(memcmp(place.random, before->random, sizeof(place.random)),
 	      "the random bytes are those of the other");
+	check_eq("interrupts for a new generation id", vmgenid_irqs(), 1);
 	check(place.elapsed_ns > 0 && place.elapsed_ns < LONG, "%llu ns since the freeze",
 	      place.elapsed_ns);
 }
@@ -91,6 +130,7 @@ static void check_forks(void)
 	}
 	expect_child(id);
 	check(!memcmp(&place, &before, sizeof(place)), "that of the parent has changed");
+	check_eq("interrupts in the parent", vmgenid_irqs(), 0);
 
 	check_eq("no place", name_place(KVMFORK_IDENTITY_NONE), 0);
 	id = guest_fork();
@@ -112,6 +152,7 @@ void guest_main(void)
 	long run = 0;
 
 	check_arguments();
+	expect_vmgenid();
 	show("first");
 	if (!arg_number("clones", 0) && !arg_number("runs", 0))
 		check_forks();

@@ -75,9 +75,9 @@ void device_restore_all(struct vm *vm)
 
 unsigned int device_take_irq(struct vm *vm)
 {
-	/* Not those of a PC's timer, keyboard, cascade, COM1, RTC, ACPI, FPU. */
+	/* Not those of a PC's timer, keyboard, cascade, COM1, RTC, ACPI, FPU; ACPI has 23 too. */
 	static const uint8_t lines[] = {
-		5, 6, 7, 10, 11, 12, 14, 15, 3, 16, 17, 18, 19, 20, 21, 22, 23,
+		5, 6, 7, 10, 11, 12, 14, 15, 3, 16, 17, 18, 19, 20, 21, 22,
 	};
 
 	if (vm->nr_irqs == ARRAY_SIZE(lines))
@@ -168,6 +168,17 @@ int device_forked_all(struct vm *vm)
 	for (device = vm->devices; device && !ret; device = device->next)
 		if (device->type->forked)
 			ret = device->type->forked(vm, device->dev);
+	return ret;
+}
+
+int device_renew_all(struct vm *vm)
+{
+	struct device *device;
+	int ret = 0;
+
+	for (device = vm->devices; device && !ret; device = device->next)
+		if (device->type->renew)
+			ret = device->type->renew(vm, device->dev);
 	return ret;
 }
 

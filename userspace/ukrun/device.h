@@ -10,6 +10,8 @@
  *	->quiesce()	its threads end, with nothing half done: what the guest
  *			has asked for is either done, or has not been looked at
  *	->forked()	only in a child: KVM's files and the id are new
+ *	->renew()	in a child, and in a VM that has been reset: what must not
+ *			be the same in two copies is made anew
  *	->resume()	threads run again, in parent and child, and also at the
  *			start. Whatever may have been missed is looked at
  */
@@ -42,6 +44,8 @@ struct device_type {
 	void (*quiesce)(struct vm *vm, void *dev);
 	/* 0 or a negative errno, and then there is no child. */
 	int (*forked)(struct vm *vm, void *dev);
+	/* 0 or a negative errno, likewise. */
+	int (*renew)(struct vm *vm, void *dev);
 	void (*resume)(struct vm *vm, void *dev);
 	/* The host asks the guest to switch itself off. */
 	void (*press)(struct vm *vm, void *dev);
@@ -94,6 +98,7 @@ void device_describe_all(struct vm *vm, struct aml *aml);
 char *device_cmdline_all(struct vm *vm);
 void device_quiesce_all(struct vm *vm);
 int device_forked_all(struct vm *vm);
+int device_renew_all(struct vm *vm);
 void device_resume_all(struct vm *vm);
 void device_press_all(struct vm *vm);
 void device_end_all(struct vm *vm);

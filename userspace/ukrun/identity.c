@@ -6,6 +6,7 @@
 
 #include <kvmfork/guest.h>
 
+#include "device.h"
 #include "identity.h"
 #include "vm.h"
 
@@ -55,8 +56,11 @@ int64_t identity_register(struct vm *vm, uint64_t gpa)
 
 int identity_renew(struct vm *vm, uint64_t frozen)
 {
+	int ret;
+
 	vm->identity.generation++;
-	if (!vm->identity.wanted)
-		return 0;
+	ret = device_renew_all(vm);
+	if (ret || !vm->identity.wanted)
+		return ret;
 	return identity_write(vm, vm->identity.gpa, identity_now() - frozen);
 }

@@ -16,6 +16,12 @@
 #define ACPI_PM_CONTROL_PORT	0x604
 #define ACPI_SCI_IRQ		9
 
+/* Of the Generic Event Device: a line that guests without ACPI do not look at. */
+#define ACPI_GED_GSI		23
+
+/* The VM's generation id, on a page of its own. */
+#define ACPI_VMGENID		(LOW_END - 0x1000)
+
 /* Once all devices are made. */
 void acpi_setup(struct vm *vm);
 
