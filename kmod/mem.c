@@ -48,7 +48,8 @@ void kvmfork_mem_account(struct kvmfork_mem *mem)
  * The page tables' references to a huge page cannot be told from others while
  * it is mapped, so kvmfork_mem_make_huge() unmaps it to count, and marks it.
  */
-bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra)
+bool kvmfork_mem_writable(const struct kvmfork_slot *slot,
+			  const struct page *held)
 {
 	int count;
 
@@ -61,28 +62,29 @@ bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra)
 	count = page_count(slot->page);
 	/* In this order an unmapping in between only makes for a copy. */
 	smp_rmb();
-	return count <= 1 + mapcount(slot->page) + extra;
+	return count <= 1 + mapcount(slot->page) + (slot->page == held);
 }
 
-bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot, int extra)
+bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot,
+			       const struct page *held)
 {
 	if (!slot->page || !slot->private)
 		return false;
 	lock_page(slot->page);
-	if (kvmfork_mem_writable(slot, extra))
+	if (kvmfork_mem_writable(slot, held))
 		return true;
 	unlock_page(slot->page);
 	return false;
 }
 
 int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index,
-			     int extra)
+			     struct page *held)
 {
 	struct kvmfork_slot slot;
 	struct page *page, *old, *seen;
 	int ret = 0;
 
-	if (kvmfork_mem_make_huge(mem, index, extra))
+	if (kvmfork_mem_make_huge(mem, index, held))
 		return 0;
 
 	/* Not under the lock: reclaim may take its time. */
@@ -95,7 +97,7 @@ int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index,
 	seen = slot.page ?: mem->zero;
 	if (seen)
 		kvmfork_mem_settle(mem, seen);
-	if (kvmfork_mem_writable(&slot, extra))	/* somebody was faster */
+	if (kvmfork_mem_writable(&slot, held))	/* somebody was faster */
 		goto unlock;
 	if (slot.page && PageHWPoison(slot.page)) {
 		ret = -EHWPOISON;

@@ -90,27 +90,29 @@ unsigned long kvmfork_mem_reset(struct kvmfork_mem *mem,
 /* For the other mem_*.c, and move.c. */
 
 /*
- * May the page that a look-up found be written in place? @extra is how many
- * references to it the caller knows of besides the tree's and the page
- * tables'. So that no mapping is added meanwhile, the caller holds the lock for
- * reading and the page lock, or the lock for writing, with the page settled.
- * Of a huge page only what is dirty may be.
+ * May the page that a look-up found be written in place? @held is a page, or
+ * NULL, that the caller has one reference to besides the tree's and the page
+ * tables'; the slot may hold another. So that no mapping is added meanwhile, the
+ * caller holds the lock for reading and the page lock, or the lock for writing,
+ * with the page settled. Of a huge page only what is dirty may be.
  */
-bool kvmfork_mem_writable(const struct kvmfork_slot *slot, int extra);
+bool kvmfork_mem_writable(const struct kvmfork_slot *slot,
+			  const struct page *held);
 
 /*
  * As kvmfork_mem_writable(), with the lock held for reading: takes the page lock
  * to look, and returns with it held when the answer is yes.
  */
-bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot, int extra);
+bool kvmfork_mem_lock_writable(const struct kvmfork_slot *slot,
+			       const struct page *held);
 
 /*
  * Make the page at @index private, allocating or copying, and unmap what was
- * there. @extra is as in kvmfork_mem_writable(). It need not stay so: look again
+ * there. @held is as in kvmfork_mem_writable(). It need not stay so: look again
  * under the lock. -ENOMEM, -EHWPOISON.
  */
 int kvmfork_mem_make_private(struct kvmfork_mem *mem, unsigned long index,
-			     int extra);
+			     struct page *held);
 
 /* Drop the whole pages from @first to @last, inclusive. -ENOMEM. */
 int kvmfork_mem_punch(struct kvmfork_mem *mem, unsigned long first,
@@ -137,10 +139,10 @@ void kvmfork_mem_account(struct kvmfork_mem *mem);
  * huge page of zeroes, one that became ours alone as it is, and a shared one
  * by a copy if the memory wants that. False: there is nothing to be done for
  * the block, or no huge page to be had; take a single page. True: look again.
- * @extra is as in kvmfork_mem_writable().
+ * @held is as in kvmfork_mem_writable().
  */
 bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index,
-			   int extra);
+			   struct page *held);
 
 /*
  * A fault is about to map @page, of a huge page, locked, which the kernel does

@@ -56,7 +56,7 @@ static void kvmfork_mem_fill_hole(struct kvmfork_mem *mem, unsigned long index)
 	/* To look for one takes long: not for each page of the block. */
 	if (!hole || READ_ONCE(mem->missed) == block)
 		return;
-	if (!kvmfork_mem_make_huge(mem, index, 0))
+	if (!kvmfork_mem_make_huge(mem, index, NULL))
 		WRITE_ONCE(mem->missed, block);
 }
 
@@ -79,10 +79,10 @@ static vm_fault_t kvmfork_mem_fault(struct vm_fault *vmf)
 	for (;;) {
 		down_read(&mem->lock);
 		slot = kvmfork_tree_lookup(&mem->tree, vmf->pgoff);
-		if (!write || kvmfork_mem_lock_writable(&slot, 0))
+		if (!write || kvmfork_mem_lock_writable(&slot, NULL))
 			break;
 		up_read(&mem->lock);
-		err = kvmfork_mem_make_private(mem, vmf->pgoff, 0);
+		err = kvmfork_mem_make_private(mem, vmf->pgoff, NULL);
 		if (err)
 			return kvmfork_mem_fault_error(err);
 	}
@@ -109,7 +109,8 @@ static vm_fault_t kvmfork_mem_mkwrite(struct vm_fault *vmf)
 
 	down_read(&mem->lock);
 	slot = kvmfork_tree_lookup(&mem->tree, vmf->pgoff);
-	if (slot.page == vmf->page && kvmfork_mem_lock_writable(&slot, 1)) {
+	if (slot.page == vmf->page &&
+	    kvmfork_mem_lock_writable(&slot, vmf->page)) {
 		kvmfork_tree_mark_dirty(&mem->tree, vmf->pgoff);
 		ret = VM_FAULT_LOCKED;
 		/* About to be mapped: it was unlocked since kvmfork_mem_fault(). */
@@ -126,7 +127,7 @@ static vm_fault_t kvmfork_mem_mkwrite(struct vm_fault *vmf)
 	/* Unless it has been replaced, and so unmapped, in the meantime. */
 	if (slot.page && slot.page != vmf->page)
 		return VM_FAULT_NOPAGE;
-	err = kvmfork_mem_make_private(mem, vmf->pgoff, slot.page ? 1 : 0);
+	err = kvmfork_mem_make_private(mem, vmf->pgoff, vmf->page);
 	return err ? kvmfork_mem_fault_error(err) : VM_FAULT_NOPAGE;
 }
 
@@ -214,10 +215,10 @@ static int kvmfork_mem_write_page(struct kvmfork_mem *mem, loff_t pos,
 		/* Keeps a freeze out until the bytes are there. */
 		down_read(&mem->lock);
 		slot = kvmfork_tree_lookup(&mem->tree, index);
-		if (kvmfork_mem_lock_writable(&slot, 0))
+		if (kvmfork_mem_lock_writable(&slot, NULL))
 			break;
 		up_read(&mem->lock);
-		ret = kvmfork_mem_make_private(mem, index, 0);
+		ret = kvmfork_mem_make_private(mem, index, NULL);
 		if (ret)
 			return ret;
 	}

@@ -27,9 +27,11 @@ static bool is_ours_unmarked(const struct kvmfork_slot *slot)
  * the huge page either it is written in place from now on: with all that is
  * ours of it, as looking means unmapping it.
  */
-static bool take_over(struct kvmfork_mem *mem, unsigned long index, int extra)
+static bool take_over(struct kvmfork_mem *mem, unsigned long index,
+		      struct page *held)
 {
 	struct kvmfork_slot slot;
+	struct folio *folio;
 	bool ours = false;
 
 	down_write(&mem->lock);
@@ -38,7 +40,9 @@ static bool take_over(struct kvmfork_mem *mem, unsigned long index, int extra)
 		kvmfork_mem_settle(mem, slot.page);
 		kvmfork_mem_unmap(mem, round_down(index, KVMFORK_HUGE_NR),
 				  KVMFORK_HUGE_NR);
-		ours = folio_ref_count(page_folio(slot.page)) == 1 + extra;
+		folio = page_folio(slot.page);
+		ours = folio_ref_count(folio) ==
+		       1 + (held && page_folio(held) == folio);
 		if (ours)
 			kvmfork_tree_mark_huge_dirty(&mem->tree, index);
 	}
@@ -129,7 +133,7 @@ free:
 }
 
 bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index,
-			   int extra)
+			   struct page *held)
 {
 	struct kvmfork_slot slot;
 	enum kvmfork_block block;
@@ -142,7 +146,7 @@ bool kvmfork_mem_make_huge(struct kvmfork_mem *mem, unsigned long index,
 	block = kvmfork_tree_block(&mem->tree, index);
 	up_read(&mem->lock);
 
-	if (is_ours_unmarked(&slot) && take_over(mem, index, extra))
+	if (is_ours_unmarked(&slot) && take_over(mem, index, held))
 		return true;
 	if (block == KVMFORK_BLOCK_EMPTY ||
 	    (block == KVMFORK_BLOCK_CLEAN &&

@@ -209,9 +209,9 @@ static int reserve(struct kvmfork_move *move, bool all)
 
 	for (i = 0; !all && !ret && i < move->nr_pages; i++)
 		ret = kvmfork_mem_make_private(move->mem, move->pages[i].index,
-					       0);
+					       NULL);
 	for (index = move->first; all && !ret && index <= last; index++)
-		ret = kvmfork_mem_make_private(move->mem, index, 0);
+		ret = kvmfork_mem_make_private(move->mem, index, NULL);
 	move->nr_pages = 0;
 	return ret;
 }
