@@ -140,13 +140,20 @@ static int nested_sync(struct kvmfork_target *target, int size)
 	if (!nested)
 		return -ENOMEM;
 	ret = nested_read(target, nested, size);
-	if (!ret && nested->flags & KVM_STATE_NESTED_GUEST_MODE) {
-		nested->flags &= ~in_l2;
-		ret = kvmfork_kvm_set(target->scratch, target->file,
-				      KVM_SET_NESTED_STATE, nested, nested->size);
-		if (ret >= 0)
-			ret = nested_read(target, nested, size);
+	if (ret || !(nested->flags & KVM_STATE_NESTED_GUEST_MODE))
+		goto read;
+	nested->flags &= ~in_l2;
+	ret = kvmfork_kvm_set(target->scratch, target->file,
+			      KVM_SET_NESTED_STATE, nested, nested->size);
+	if (ret < 0) {
+		ret = kvmfork_target_report(target, "KVM_SET_NESTED_STATE", ret);
+		goto free;
 	}
+	ret = nested_read(target, nested, size);
+read:
+	if (ret < 0)
+		ret = kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
+free:
 	kvfree(nested);
 	return ret < 0 ? ret : 0;
 }
@@ -162,10 +169,13 @@ int kvmfork_nested_calm(struct kvmfork_target *target, struct file *vm_file)
 	ret = nested_read_head(target, &now);
 	if (ret == 1)
 		return 0;
-	if (!ret && now.format == KVM_STATE_NESTED_FORMAT_VMX)
-		ret = nested_sync(target, size);
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_NESTED_STATE", ret);
+	if (now.format == KVM_STATE_NESTED_FORMAT_VMX) {
+		ret = nested_sync(target, size);
+		if (ret < 0)
+			return ret;
+	}
 
 	fresh.format = boot_cpu_has(X86_FEATURE_SVM) ?
 		       KVM_STATE_NESTED_FORMAT_SVM : KVM_STATE_NESTED_FORMAT_VMX;
