@@ -14,6 +14,10 @@
 
 #define NR_VCPUS	2
 
+/* KVM's own limit. */
+#define MAX_CPUID_ENTRIES	256
+#define CPUID_SIZE(nent)	(sizeof(struct kvm_cpuid2) + (nent) * sizeof(struct kvm_cpuid_entry2))
+
 FIXTURE(load) {
 	struct vm vm;
 	int template;
@@ -34,8 +38,8 @@ FIXTURE_SETUP(load)
 		vcpu_start(&self->vm.vcpus[i], i, guest_count, 0);
 	self->template = vm_freeze(&self->vm);
 	template_export(self->template, &self->right);
-	/* Room for one record more. */
-	self->wrong.bytes = malloc(2 * self->right.size);
+	/* Room for one record more, and for too many CPUID entries. */
+	self->wrong.bytes = malloc(2 * self->right.size + CPUID_SIZE(MAX_CPUID_ENTRIES + 1));
 	TEST_REQUIRE(self->wrong.bytes, "out of memory");
 	load_call_init(&self->call, &self->right, self->template);
 	TEST_REQUIRE(self->call.args.nr_memories == 2, "%u memories",
@@ -420,6 +424,35 @@ TEST_F(load, vcpu_twice)
 	EXPECT_TRUE(names(self, counterpart(self, blob_find(&self->right, KVMFORK_STATE_CPUID,
 							    1))));
 	EXPECT_TRUE(strstr(self->call.message, "twice")) TH_LOG("%s", self->call.message);
+}
+
+/* The entries there are, again and again. */
+static void grow_cpuid(struct blob *blob, uint32_t nent)
+{
+	struct kvmfork_state_record *record = blob_find(blob, KVMFORK_STATE_CPUID, 1);
+	struct kvm_cpuid2 *cpuid = blob_payload(record);
+	uint8_t *next = (uint8_t *)record + blob_record_size(record);
+	uint32_t nr = cpuid->nent;
+	uint64_t more;
+
+	record->size = CPUID_SIZE(nent);
+	more = (uint8_t *)record + blob_record_size(record) - next;
+	memmove(next + more, next, blob->bytes + blob->size - next);
+	set_size(blob, blob->size + more);
+	for (; nr < nent; nr++)
+		cpuid->entries[nr] = cpuid->entries[nr % cpuid->nent];
+	cpuid->nent = nent;
+}
+
+TEST_F(load, too_many_cpuid_entries)
+{
+	start_over(self);
+	grow_cpuid(&self->wrong, MAX_CPUID_ENTRIES);
+	EXPECT_EQ(0, load_wrong(self)) TH_LOG("%s", self->call.message);
+	start_over(self);
+	grow_cpuid(&self->wrong, MAX_CPUID_ENTRIES + 1);
+	EXPECT_EQ(-EINVAL, load_wrong(self));
+	EXPECT_TRUE(strstr(self->call.message, "256")) TH_LOG("%s", self->call.message);
 }
 
 #define FIELD(_name, _type, _struct, _member, _value)			\
