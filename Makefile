@@ -122,7 +122,9 @@ test:
 	$(Q)$(VM)/test $(if $(KERNEL),--kernel $(KERNEL)) $(if $(VENDOR),--vendor $(VENDOR)) \
 		$(if $(TIMEOUT),--timeout $(TIMEOUT))
 
-stress: programs
+stress:
+	$(Q)$(VM)/setup host
+	$(Q)$(MAKE) programs
 	$(Q)$(VMRUN) $(if $(TIMEOUT),,--timeout $$(($(DURATION) + 600))) \
 		-- $(call quote,cd /kvmfork/selftests && KVMFORK_TEST_SECONDS=$(DURATION) ./stress)
 
