@@ -97,8 +97,8 @@ static void disk_take_props(struct disk *disk, struct props *props, bool *tempor
 	/* StratoVirt's spelling, and QEMU's. */
 	disk->read_only = props_bool(props, "readonly", false);
 	disk->read_only = props_bool(props, "read-only", disk->read_only);
-	cache_direct = !strcmp(props_word(props, "cache", "none writeback writethrough directsync",
-					  "writeback"), "none");
+	cache_direct = !strcmp(props_word(props, "cache", "none writeback", "writeback"),
+			       "none");
 	cache_direct = props_bool(props, "cache.direct", cache_direct);
 	disk->direct = props_bool(props, "direct", cache_direct);
 	disk->discard = strcmp(props_word(props, "discard", "unmap on ignore off", "unmap"),
