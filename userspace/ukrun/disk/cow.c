@@ -246,16 +246,20 @@ static int cow_keep_blocks(struct cow *cow, uint64_t block, uint32_t n)
 int cow_keep(struct cow *cow, uint64_t offset, uint64_t size)
 {
 	uint64_t block = offset / BLOCK, end = (offset + size + BLOCK - 1) / BLOCK;
+	bool dropped = false;
 	uint32_t n;
 	int ret;
 
 	cow_seal(cow);
-	cow_drop(cow);
-	if (!cow->older)
-		return 0;
 	while (block < end) {
 		for (n = 0; n < BATCH && block + n < end && cow_must_keep(cow, block + n); n++)
 			;
+		/* Not for each write: it costs a call for each snapshot. */
+		if (n && !dropped) {
+			cow_drop(cow);
+			dropped = true;
+			continue;
+		}
 		ret = n ? cow_keep_blocks(cow, block, n) : 0;
 		if (ret) {
 			vm_warn(cow->disk->vm, "%s: keeping what children see: %s", cow->disk->id,
