@@ -90,7 +90,10 @@ static pid_t fork_new_process(struct vm *vm, const struct fork_job *job,
 		fork_child(vm, job, pipe_fds[1]);
 		return 0;
 	}
-	report->error = pid < 0 ? errno : 0;
+	if (pid < 0) {
+		report->error = errno;
+		snprintf(report->message, sizeof(report->message), "fork()");
+	}
 	close(pipe_fds[1]);
 	if (pid > 0)
 		fork_hear(pipe_fds[0], report);
@@ -131,44 +134,35 @@ void fork_warn(struct vm *vm, const char *what, const struct fork_report *report
 		report->message);
 }
 
-static int64_t fork_vm(struct vm *vm, struct vcpu *caller)
+/* The VM is stopped. As fork_process(). */
+static int64_t fork_stopped(struct vm *vm, struct vcpu *caller, struct fork_report *report)
 {
-	struct fork_report report = { .error = EAGAIN };
 	struct fork_job job = { .caller = caller };
-	int64_t result = -EAGAIN;
+	int64_t result;
 
-	if (family_has_room(vm)) {
-		result = fork_freeze(vm, &job, &report);
-		if (!result) {
-			result = fork_process(vm, &job, &report);
-			if (result)
-				shells_refill_from(vm, job.template);
-		}
+	if (!family_has_room(vm)) {
+		report->error = EAGAIN;
+		snprintf(report->message, sizeof(report->message), "--max-vms is %u",
+			 vm->config.max_vms);
+		return -EAGAIN;
 	}
-	/* Of the limit, the guest hears from us and can tell. */
-	if (result == -EAGAIN)
-		vm_log(vm, "fork: %s, --max-vms is %u", strerror(EAGAIN), vm->config.max_vms);
-	else if (result < 0)
-		fork_warn(vm, "fork", &report);
+	result = fork_freeze(vm, &job, report);
+	if (result)
+		return result;
+	result = fork_process(vm, &job, report);
+	/* The child has closed its own. */
+	if (result)
+		shells_refill_from(vm, job.template);
 	return result;
 }
 
 int64_t vm_fork_unasked(struct vm *vm, struct fork_report *report)
 {
-	struct fork_job job = {};
 	int64_t result;
 
-	if (!family_has_room(vm))
-		return -EAGAIN;
 	if (!vm_stop(vm))
 		return -ESRCH;
-	result = fork_freeze(vm, &job, report);
-	if (!result) {
-		result = fork_process(vm, &job, report);
-		/* The child has closed its own. */
-		if (result)
-			close(job.template);
-	}
+	result = fork_stopped(vm, NULL, report);
 	if (result)
 		vm_resume(vm);
 	else
@@ -178,6 +172,7 @@ int64_t vm_fork_unasked(struct vm *vm, struct fork_report *report)
 
 void vm_fork(struct vm *vm, struct vcpu *caller)
 {
+	struct fork_report report = {};
 	struct kvm_regs regs;
 	int64_t result;
 
@@ -185,11 +180,16 @@ void vm_fork(struct vm *vm, struct vcpu *caller)
 		return;
 	/* What the child finds; the parent's result is written over it. */
 	call_return(caller, 0, caller->call_length);
-	result = fork_vm(vm, caller);
+	result = fork_stopped(vm, caller, &report);
 	if (!result) {
 		vcpu_start_all(vm);
 		return;
 	}
+	/* Of the limit, the guest hears from us and can tell. */
+	if (result == -EAGAIN)
+		vm_log(vm, "fork: %s: %s", strerror(EAGAIN), report.message);
+	else if (result < 0)
+		fork_warn(vm, "fork", &report);
 	vcpu_get_regs(caller, &regs);
 	regs.rax = result;
 	vcpu_set_regs(caller, &regs);
