@@ -42,15 +42,19 @@ tap_line() {
 }
 
 # tap_failures KERNEL VENDOR PREFIX: the failed results, each behind what its
-# program printed just before, and what the machine said.
+# program printed just before and before what not_ok() says of it (selftests/ukrun/lib.sh),
+# and what the machine said.
 tap_failures() {
 	awk -v on="$1/$2" -v file="$3.tap" -v context=6 -v limit=20 '
-		/^#/ { last[++n % context] = $0; next }
+		/^# [^ ]*: #   / && n < 0 { print "    " $0; next }
+		/^#/ { n = n < 0 ? 1 : n + 1; last[n % context] = $0; next }
 		/^not ok / && ++failures <= limit {
 			for (i = n - context + 1; i <= n; i++)
 				if (i > 0)
 					print "    " last[i % context]
 			print "  " on ": " $0
+			n = -1
+			next
 		}
 		{ n = 0 }
 		END {
