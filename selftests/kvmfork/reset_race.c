@@ -125,14 +125,17 @@ static void check_end(FIXTURE_DATA(race) *self)
 	EXPECT_LT(0, self->done[0]);
 }
 
-/* Reset till the time is over; @expected: errors which may come, 0 at the end. */
+/*
+ * Reset till the time is over, and once at least; @expected: errors which may come,
+ * 0 at the end.
+ */
 static void reset_for_a_while(FIXTURE_DATA(race) *self, const int *expected)
 {
 	struct __test_metadata *_metadata = self->metadata;
-	uint64_t end = test_now_ns() + test_seconds() * 1000000000ULL;
+	uint64_t period = test_seconds() * 1000000000ULL, end = test_now_ns() + period;
 	struct reset_call call;
 
-	while (test_now_ns() < end) {
+	while (test_now_ns() < (self->resets ? end : end + 10 * period)) {
 		int ret;
 
 		reset_call_init(&call, &self->child, self->template);
@@ -264,6 +267,7 @@ static void *reset_too(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 
 	while (!stopped(self)) {
+		uint64_t begin = test_now_ns();
 		struct reset_call call;
 		int ret;
 
@@ -274,9 +278,9 @@ static void *reset_too(void *arg)
 			fprintf(stderr, "# %s: %s\n", strerror(-ret), call.message);
 			self->wrong++;
 		}
+		self->done[0]++;
 		/* With one CPU it would be in the midst of it whenever the other runs. */
-		if (++self->done[0] % 8 == 0)
-			usleep(100);
+		usleep((test_now_ns() - begin) / 1000);
 	}
 	return NULL;
 }
@@ -301,6 +305,9 @@ static void *freeze_and_fork(void *arg)
 		fork_call_init(&call, &self->child);
 		ret = fork_call_fork(&call, self->child.attach_fd);
 		self->done[0]++;
+		/* KVM_CREATE_VM, kicked by stop(). */
+		if (ret == -EINTR && stopped(self))
+			break;
 		if (ret && ret != -EALREADY && ret != -EBUSY) {
 			fprintf(stderr, "# %s: %s\n", strerror(-ret), call.message);
 			self->wrong++;
