@@ -7,9 +7,11 @@
 #include "boot/boot.h"
 #include "device.h"
 #include "boot/image.h"
+#include "helper.h"
 #include "log.h"
 #include "option.h"
 #include "ps.h"
+#include "sandbox.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -21,6 +23,7 @@ int main(int argc, char **argv)
 			.nr_vcpus = 1,
 			.max_vms = 64,
 			.acpi = true,
+			.sandbox = true,
 		},
 	};
 	const struct image_type *type;
@@ -53,6 +56,8 @@ int main(int argc, char **argv)
 
 	tty_open(&vm);
 	prctl(PR_SET_NAME, "ukrun:1");
+	helper_start(&vm);
+	sandbox_enter(&vm);
 	reset_from_start(&vm);
 	shells_from_start(&vm);
 	vcpu_start_all(&vm);

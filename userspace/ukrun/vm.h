@@ -48,6 +48,7 @@ struct config {
 	enum fork_on fork_on;
 	struct props *devices, *drives, *netdevs;
 	bool acpi;
+	bool sandbox;
 	bool reset_on_exit;
 	bool kill_children;
 	bool verbose;

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "option.h"
 #include "props.h"
+#include "sandbox.h"
 #include "virtio/queue.h"
 #include "vm.h"
 #include "worker.h"
@@ -140,6 +141,9 @@ struct disk *disk_open(struct vm *vm, const char *id)
 	if (!disk->read_only)
 		disk->cow = cow_create(disk, temporary);
 	disk_make_ring(disk);
+	sandbox_allow(SCMP_SYS(io_uring_setup));
+	sandbox_allow(SCMP_SYS(io_uring_enter));
+	sandbox_allow(SCMP_SYS(io_uring_register));
 	return disk;
 }
 

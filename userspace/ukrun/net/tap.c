@@ -13,9 +13,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "helper.h"
 #include "log.h"
 #include "net/netdev.h"
 #include "props.h"
+#include "sandbox.h"
 #include "virtio/virtio.h"
 #include "worker.h"
 
@@ -23,28 +25,40 @@ struct tap {
 	const char *pattern;
 	char name[IFNAMSIZ];
 	bool own_clone;
+	unsigned int offer;	/* for a child */
 	int fd;			/* -1: none, in a child */
 	unsigned int at;	/* in the poll set */
 	uint8_t buffer[NET_FRAME_MAX];
 };
 
-static int tap_open(struct tap *tap)
+static int tap_make(void *arg)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int error;
+	const struct tap *tap = arg;
+	int fd, error;
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", tap->pattern);
-	tap->fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	if (tap->fd < 0)
-		return -errno;
-	if (!ioctl(tap->fd, TUNSETIFF, &request)) {
-		snprintf(tap->name, sizeof(tap->name), "%s", request.ifr_name);
-		return 0;
-	}
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0 && !ioctl(fd, TUNSETIFF, &request))
+		return fd;
 	error = errno;
-	close(tap->fd);
-	tap->fd = -1;
+	if (fd >= 0)
+		close(fd);
 	return -error;
+}
+
+/* Takes the descriptor of tap_make(). 0 or a negative errno. */
+static int tap_take(struct tap *tap, int fd)
+{
+	struct ifreq request = {};
+
+	if (fd < 0)
+		return fd;
+	tap->fd = fd;
+	if (ioctl(fd, TUNGETIFF, &request))
+		return -errno;
+	snprintf(tap->name, sizeof(tap->name), "%s", request.ifr_name);
+	return 0;
 }
 
 static void tap_start(struct netdev *netdev, uint64_t features, unsigned int header)
@@ -104,7 +118,7 @@ static int tap_forked(struct netdev *netdev)
 	tap->fd = -1;
 	if (!tap->own_clone)
 		return 0;
-	ret = tap_open(tap);
+	ret = tap_take(tap, helper_open(tap->offer));
 	if (ret)
 		vm_warn(netdev->vm, "-netdev tap,id=%s: ifname=%s: %s", netdev->id, tap->pattern,
 			strerror(-ret));
@@ -129,9 +143,14 @@ static void tap_create(struct netdev *netdev, struct props *props)
 	props_word(props, "script", "no", NULL);
 	props_word(props, "downscript", "no", NULL);
 	props_word(props, "vhost", "off", NULL);
-	errno = -tap_open(tap);
+	errno = -tap_take(tap, tap_make(tap));
 	if (errno)
 		die_errno("-netdev tap: ifname=%s", tap->pattern);
+	if (tap->own_clone)
+		tap->offer = helper_offer(tap_make, tap);
+	sandbox_allow_ioctl(TUNGETIFF);
+	sandbox_allow_ioctl(TUNSETVNETHDRSZ);
+	sandbox_allow_ioctl(TUNSETOFFLOAD);
 	netdev->features = VIRTIO_BIT(VIRTIO_NET_F_CSUM) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) |
 			   VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) |
 			   VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |

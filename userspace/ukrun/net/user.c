@@ -13,13 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "helper.h"
 #include "log.h"
 #include "net/netdev.h"
 #include "props.h"
+#include "sandbox.h"
 #include "worker.h"
 
 #define BACKLOG		1024
@@ -33,6 +36,9 @@ struct forward {
 	struct in_addr guest;
 	uint16_t guest_port;
 	char text[64];
+	/* A port that takes a right: children have it opened by the helper. */
+	bool privileged;
+	unsigned int offer;
 };
 
 struct frame {
@@ -279,6 +285,11 @@ static int user_listen(const struct forward *forward)
 	return -error;
 }
 
+static int user_open_offer(void *forward)
+{
+	return user_listen(forward);
+}
+
 static bool user_is_listening(int fd, const struct sockaddr_in *at)
 {
 	struct sockaddr_in address = {};
@@ -308,7 +319,7 @@ static int user_add_forward(struct user *user, const struct forward *forward)
 	if (slirp_add_hostfwd(user->slirp, 0, nobody.sin_addr, 0, forward->guest,
 			      forward->guest_port))
 		return -EADDRNOTAVAIL;
-	fd = user_listen(forward);
+	fd = forward->privileged ? helper_open(forward->offer) : user_listen(forward);
 	if (fd < 0)
 		return fd;
 	slirp_pollfds_fill(user->slirp, &timeout, user_add_poll, &set);
@@ -420,6 +431,30 @@ static void user_check_forward(const struct forward *forward)
 	close(fd);
 }
 
+static void user_offer_forward(struct forward *forward)
+{
+	forward->privileged = ntohs(forward->host.sin_port) < IPPORT_RESERVED;
+	if (forward->privileged)
+		forward->offer = helper_offer(user_open_offer, forward);
+}
+
+/* What libslirp needs for sockets. */
+static void user_allow(void)
+{
+	static const int calls[] = {
+		SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(bind), SCMP_SYS(connect),
+		SCMP_SYS(getpeername), SCMP_SYS(getsockname), SCMP_SYS(getsockopt),
+		SCMP_SYS(listen), SCMP_SYS(setsockopt), SCMP_SYS(shutdown),
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		sandbox_allow(calls[i]);
+	sandbox_allow_if(SCMP_SYS(socket), 0, ~0ULL, AF_INET);
+	sandbox_allow_if(SCMP_SYS(socket), 0, ~0ULL, AF_INET6);
+	sandbox_allow_ioctl(SIOCATMARK);
+}
+
 static void user_create(struct netdev *netdev, struct props *props)
 {
 	struct user *user = xcalloc(1, sizeof(*user));
@@ -435,6 +470,9 @@ static void user_create(struct netdev *netdev, struct props *props)
 		user_parse_forward(user, forward);
 	for (i = 0; i < user->nr_forwards; i++)
 		user_check_forward(&user->forwards[i]);
+	for (i = 0; i < user->nr_forwards && user->own_clone; i++)
+		user_offer_forward(&user->forwards[i]);
+	user_allow();
 	/* Names what failed. */
 	if (user_start_slirp(user))
 		die("-netdev user,id=%s: cannot be made", netdev->id);

@@ -15,6 +15,7 @@
 #include "option.h"
 #include "props.h"
 #include "qmp/qmp.h"
+#include "sandbox.h"
 #include "vm.h"
 #include "worker.h"
 
@@ -424,6 +425,7 @@ static void qmp_setup(struct vm *vm)
 	if (qmp->fd < 0 || bind(qmp->fd, (const void *)&address, sizeof(address)) ||
 	    listen(qmp->fd, CLIENTS_MAX))
 		die_errno("-qmp unix:%s", qmp->path);
+	sandbox_allow(SCMP_SYS(accept4));
 	device_add(vm, &type, qmp);
 }
 
