@@ -12,6 +12,7 @@ enum target {
 	TARGET_BLK_KEEPS,	/* a child wants the old content */
 	TARGET_NET,
 	TARGET_RNG,
+	TARGET_9P,	/* a session with two handles: 0 the root, 1 a file that is open */
 	NR_TARGETS,
 };
 

@@ -107,9 +107,72 @@ static void save_buffer(const char *dir, enum target target, uint32_t size, bool
 	save(dir, in ? "in" : "out");
 }
 
+/* A message of 9P, its arguments as bytes; strings have their size before them. */
+struct p9_seed {
+	const char *name;
+	uint8_t type;
+	const char *bytes;
+	unsigned int size;
+};
+
+#define P9_SEED(name, type, bytes)	{ name, type, bytes, sizeof(bytes) - 1 }
+#define ROOT	"\0\0\0\0"
+#define FILE_1	"\1\0\0\0"
+#define NEW	"\2\0\0\0"
+#define ZERO	"\0\0\0\0"
+#define NAME	"\4\0file"
+#define OTHER	"\5\0other"
+#define UP	"\2\0.."
+#define LINK	"\4\0link"
+#define RDWR	"\2\0\0\0"
+
+static const struct p9_seed p9_seeds[] = {
+	P9_SEED("version", 100, "\0\40\0\0\10\09P2000.L"),
+	P9_SEED("attach", 104, NEW "\377\377\377\377\1\0u\1\0a" ZERO),
+	P9_SEED("flush", 108, "\1\0"),
+	P9_SEED("walk", 110, ROOT NEW "\1\0" NAME),
+	P9_SEED("walk-up", 110, ROOT NEW "\2\0" UP LINK),
+	P9_SEED("read", 116, FILE_1 ZERO ZERO "\100\0\0\0"),
+	P9_SEED("write", 118, FILE_1 ZERO ZERO "\4\0\0\0text"),
+	P9_SEED("clunk", 120, FILE_1),
+	P9_SEED("statfs", 8, ROOT),
+	P9_SEED("lopen", 12, ROOT ZERO),
+	P9_SEED("lcreate", 14, ROOT OTHER RDWR "\377\1\0\0" ZERO),
+	P9_SEED("symlink", 16, ROOT OTHER UP ZERO),
+	P9_SEED("mknod", 18, ROOT OTHER "\377\21\0\0" ZERO ZERO ZERO),
+	P9_SEED("readlink", 22, FILE_1),
+	P9_SEED("getattr", 24, FILE_1 "\377\7\0\0" ZERO),
+	P9_SEED("setattr", 26, FILE_1 "\377\1\0\0\377\1\0\0" ZERO ZERO RDWR ZERO
+		ZERO ZERO ZERO ZERO ZERO ZERO ZERO ZERO),
+	P9_SEED("readdir", 40, ROOT ZERO ZERO "\100\1\0\0"),
+	P9_SEED("fsync", 50, FILE_1 ZERO),
+	P9_SEED("lock", 52, FILE_1 "\1" ZERO ZERO ZERO ZERO ZERO ZERO "\1\0c"),
+	P9_SEED("getlock", 54, FILE_1 "\1" ZERO ZERO ZERO ZERO ZERO "\1\0c"),
+	P9_SEED("link", 70, ROOT FILE_1 OTHER),
+	P9_SEED("mkdir", 72, ROOT OTHER "\377\1\0\0" ZERO),
+	P9_SEED("rename", 74, ROOT NAME ROOT OTHER),
+	P9_SEED("unlink", 76, ROOT NAME ZERO),
+};
+
+#define P9_ANSWER_SIZE	0x200
+
+static void save_p9(const char *dir, const struct p9_seed *p9)
+{
+	uint32_t size = 7 + p9->size;
+
+	begin(TARGET_9P);
+	memcpy(seed.memory + DATA_AT, &size, sizeof(size));
+	seed.memory[DATA_AT + 4] = p9->type;
+	memcpy(seed.memory + DATA_AT + 7, p9->bytes, p9->size);
+	put_desc(DESC_AT, 0, DATA_AT, size, VRING_DESC_F_NEXT, 1);
+	put_desc(DESC_AT, 1, MEMORY_SIZE, P9_ANSWER_SIZE, VRING_DESC_F_WRITE, 0);
+	save(dir, p9->name);
+}
+
 int main(int argc, char **argv)
 {
 	enum target target;
+	unsigned int i;
 
 	if (argc != 2)
 		errx(1, "usage: seeds DIRECTORY");
@@ -118,5 +181,7 @@ int main(int argc, char **argv)
 	save_buffer(argv[1], TARGET_NET, 0x600, true);
 	save_buffer(argv[1], TARGET_NET, 74, false);
 	save_buffer(argv[1], TARGET_RNG, 64, true);
+	for (i = 0; i < sizeof(p9_seeds) / sizeof(p9_seeds[0]); i++)
+		save_p9(argv[1], &p9_seeds[i]);
 	return 0;
 }

@@ -5,10 +5,13 @@
  * address 0 on, which a hostile driver has filled.
  *
  * Guest memory lies between pages that cannot be touched, and the disk's
- * content is compared with what it may be, so that not only crashes are found.
+ * content is compared with what it may be, and what lies beside the directory of 9P
+ * with what was there, so that not only crashes are found.
  */
 #include <assert.h>
+#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -19,6 +22,8 @@
 #undef QUEUE_SIZE
 #include "virtio/net.c"
 #include "virtio/rng.c"
+#include "virtio/9p.c"
+#include "9p/file.h"
 #include "disk/cow.c"
 
 #include "input.h"
@@ -28,10 +33,13 @@
 /* So many interrupts and frames are enough for anything to happen. */
 #define ROUNDS		3
 
+#define SECRET		"nobody is to read this"
+
 static struct vm vm;
 static int disk_fd;
 static uint8_t *guest;
 static size_t sent;
+static char outside[] = "/tmp/ukrun-fuzz.XXXXXX";
 
 static void fuzz_send(struct netdev *netdev, struct iovec *iov, unsigned int n)
 {
@@ -46,6 +54,19 @@ static void fuzz_send(struct netdev *netdev, struct iovec *iov, unsigned int n)
 
 static const struct netdev_type fuzz_netdev = { .name = "fuzz", .send = fuzz_send };
 
+static int fuzz_remove(const char *path, const struct stat *stat, int type, struct FTW *at)
+{
+	(void)stat;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
+static void fuzz_remove_outside(void)
+{
+	nftw(outside, fuzz_remove, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	uint8_t *area = mmap(NULL, 3 * GUEST_MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -59,6 +80,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	vm.memory.low = GUEST_MEMORY;
 	disk_fd = memfd_create("disk", 0);
 	assert(disk_fd >= 0);
+	assert(mkdtemp(outside) && !atexit(fuzz_remove_outside));
 	return 0;
 }
 
@@ -202,6 +224,80 @@ static void fuzz_rng(const struct input *input)
 	fuzz_kick(&virtio);
 }
 
+static void fuzz_put_file(int dir, const char *name, const char *text)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* Beside the guest's directory nothing has come, gone or changed. */
+static void fuzz_check_outside(int parent)
+{
+	char text[sizeof(SECRET)] = "";
+	int fd = openat(parent, "secret", O_RDONLY);
+	DIR *dir = opendir(outside);
+	unsigned int n = 0;
+
+	assert(read(fd, text, sizeof(text)) == sizeof(SECRET) - 1 && !strcmp(text, SECRET));
+	close(fd);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	/* The two, and itself and its parent. */
+	assert(n == 4);
+}
+
+/* What the guest holds is inside. */
+static void fuzz_check_fids(const struct fids *fids)
+{
+	char inside[64], link[FILE_PATH_SIZE], path[4096];
+	const struct fid *fid;
+	unsigned int i;
+
+	snprintf(inside, sizeof(inside), "%s/root", outside);
+	for (i = 0; i < FID_BUCKETS; i++) {
+		for (fid = fids->buckets[i]; fid; fid = fid->next) {
+			file_path(fid->held, link);
+			assert(readlink(link, path, sizeof(path)) > (ssize_t)strlen(inside) - 1);
+			assert(!memcmp(path, inside, strlen(inside)));
+		}
+	}
+}
+
+static void fuzz_9p(const struct input *input)
+{
+	static const struct virtio_class class = {
+		.name = "virtio-9p", .nr_queues = 1, .queue_size = 128, .kicked = p9_kicked,
+	};
+	static struct p9 p9;
+	struct virtio virtio = {};
+	int parent, root;
+
+	fuzz_remove_outside();
+	mkdir(outside, 0700);
+	parent = open(outside, O_PATH | O_DIRECTORY);
+	assert(!mkdirat(parent, "root", 0700));
+	root = openat(parent, "root", O_PATH | O_DIRECTORY);
+	fuzz_put_file(parent, "secret", SECRET);
+	fuzz_put_file(root, "file", "text of the file");
+	assert(!symlinkat("../secret", root, "link"));
+	p9.virtio = &virtio;
+	p9.server.root = root;
+	p9.server.message_max = P9_MESSAGE_MIN;
+	assert(!fid_add(&p9.server.fids, 0, dup(root)));
+	assert(!fid_add(&p9.server.fids, 1, file_walk(root, "file")));
+	fid_find(&p9.server.fids, 1)->open = openat(root, "file", O_RDWR);
+	fuzz_virtio(&virtio, &class, &p9, input);
+	fuzz_kick(&virtio);
+	fuzz_check_fids(&p9.server.fids);
+	fid_remove_all(&p9.server.fids);
+	fuzz_check_outside(parent);
+	close(root);
+	close(parent);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input;
@@ -217,6 +313,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_net(&input);
 	else if (target == TARGET_RNG)
 		fuzz_rng(&input);
+	else if (target == TARGET_9P)
+		fuzz_9p(&input);
 	else
 		fuzz_blk(&input, target);
 	return 0;

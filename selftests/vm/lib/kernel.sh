@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 #
 # The test kernels: which there are, where Debian has them, unpacking them.
+# They are of Debian's cloud flavour, but for 6.1-generic, which is for guests that
+# want drivers which that one has not.
 
 . "$VM_DIR/lib/need.sh"
 . "$VM_DIR/lib/source.sh"
@@ -15,6 +17,7 @@ export KERNEL_SERIES
 # belongs to.
 kernel_series() {
 	case $1 in
+	6.1-generic) echo 6.1-generic ;;
 	6.1|6.1.*|6.1-*) echo 6.1 ;;
 	6.12|6.12.*|6.12-*|6.12+*) echo 6.12 ;;
 	7|7.*) echo 7.x ;;
@@ -36,10 +39,14 @@ __kernel_release() {
 
 __kernel_versions() {
 	case $1 in
-	6.1) echo '6.1.*' ;;
+	6.1|6.1-generic) echo '6.1.*' ;;
 	6.12) echo '6.12.*~bpo12+*' ;;
 	7.x) echo '7.*~bpo13+*' ;;
 	esac
+}
+
+__kernel_flavour() {
+	case $1 in *-generic) echo amd64 ;; *) echo cloud-amd64 ;; esac
 }
 
 # Sets KERNEL_DIR (unpacked tree), KERNEL_RELEASE (uname -r) and KERNEL_IMAGE.
@@ -70,18 +77,19 @@ __kernel_fix_headers() {
 }
 
 __kernel_prepare() {
-	local series=$1 release version name
+	local series=$1 release flavour version name
 	kernel_vars "$series" && return 0
 	release=$(__kernel_release "$series")
+	flavour=$(__kernel_flavour "$series")
 	with_lock "apt-$release" apt_ready "$release"
-	version=$(apt_newest "$release" linux-image-cloud-amd64 "$(__kernel_versions "$series")") ||
+	version=$(apt_newest "$release" "linux-image-$flavour" "$(__kernel_versions "$series")") ||
 		die "no kernel $series in the package lists of $release"
 	progress "kernel $series: Debian's $version"
 	# shellcheck disable=SC2046 # one word per package
 	set -- $({
-		apt_depends "$release" "linux-image-cloud-amd64=$version" 'linux-(image|binary|modules|base)-[0-9]'
-		apt_depends "$release" "linux-headers-cloud-amd64=$version" 'linux-(headers|kbuild)-[0-9]'
-	} | sort -u | grep -Ev '^linux-(image|headers)-cloud-amd64=')
+		apt_depends "$release" "linux-image-$flavour=$version" 'linux-(image|binary|modules|base)-[0-9]'
+		apt_depends "$release" "linux-headers-$flavour=$version" 'linux-(headers|kbuild)-[0-9]'
+	} | sort -u | grep -Ev "^linux-(image|headers)-$flavour=")
 	deb_fetch "$release" "$@"
 	progress "kernel $series: unpacking"
 	deb_unpack "$KERNEL_DIR" "$@"
