@@ -4,9 +4,11 @@
 #include <sys/prctl.h>
 
 #include "boot/acpi.h"
+#include "boot/bios.h"
 #include "boot/boot.h"
-#include "device.h"
 #include "boot/image.h"
+#include "boot/mptable.h"
+#include "device.h"
 #include "helper.h"
 #include "log.h"
 #include "option.h"
@@ -50,6 +52,8 @@ int main(int argc, char **argv)
 
 	console_open(&vm);
 	device_setup_all(&vm);
+	bios_setup(&vm);
+	mptable_setup(&vm);
 	acpi_setup(&vm);
 	type->load(&vm, &image, &boot);
 	boot_setup(&vm, &boot);

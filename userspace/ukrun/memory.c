@@ -178,6 +178,23 @@ void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size)
 	return memory->base + memory->low + gpa;
 }
 
+unsigned int memory_ranges(const struct vm *vm, struct memory_range *ranges)
+{
+	const struct memory *memory = &vm->memory;
+	unsigned int n = 0;
+
+	/* Not a word of 640 KiB to LOW_ACPI: guests add the PC's hole themselves. */
+	ranges[n++] = (struct memory_range){ 0, LOW_RAM_END, MEMORY_RAM };
+	ranges[n++] = (struct memory_range){ LOW_RAM_END, 0xa0000 - LOW_RAM_END, MEMORY_RESERVED };
+	ranges[n++] = (struct memory_range){ LOW_ACPI, LOW_END - LOW_ACPI, MEMORY_RESERVED };
+	ranges[n++] = (struct memory_range){ LOW_END, memory->low - LOW_END, MEMORY_RAM };
+	if (memory->size > memory->low)
+		ranges[n++] = (struct memory_range){
+			MEMORY_HIGH_START, memory->size - memory->low, MEMORY_RAM,
+		};
+	return n;
+}
+
 void *memory_claim(struct vm *vm, uint64_t gpa, uint64_t size, const char *what)
 {
 	struct memory *memory = &vm->memory;
@@ -221,18 +238,24 @@ void *memory_claim(struct vm *vm, uint64_t gpa, uint64_t size, const char *what)
 	return memory_at(vm, gpa, size);
 }
 
-uint64_t memory_claim_free(struct vm *vm, uint64_t size, uint64_t limit, const char *what)
+uint64_t memory_claimed_end(const struct vm *vm)
 {
 	const struct memory *memory = &vm->memory;
 	uint64_t top = LOW_END;
-	uint64_t gpa;
 	unsigned int i;
 
 	for (i = 0; i < memory->nr_claims; i++)
 		if (memory->claims[i].start < memory->low && memory->claims[i].end > top)
 			top = memory->claims[i].end;
-	top = (top + PAGE - 1) & ~(PAGE - 1);
-	gpa = top;
+	return (top + PAGE - 1) & ~(PAGE - 1);
+}
+
+uint64_t memory_claim_free(struct vm *vm, uint64_t size, uint64_t limit, const char *what)
+{
+	const struct memory *memory = &vm->memory;
+	uint64_t top = memory_claimed_end(vm);
+	uint64_t gpa = top;
+
 	if (limit) {
 		if (limit > memory->low)
 			limit = memory->low;

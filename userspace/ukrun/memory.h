@@ -21,19 +21,33 @@ struct vm;
 #define LOW_GDT			0x1000
 #define LOW_ZERO_PAGE		0x2000
 #define LOW_MULTIBOOT		0x3000
+#define LOW_AP_CODE		0x4000	/* free for the guest */
 #define LOW_PAGE_TABLES		0x10000
 #define LOW_STACK		0x80000
 #define LOW_STACK_SIZE		0x10000
 #define LOW_CMDLINE		0x90000
 #define LOW_CMDLINE_SIZE	0xf000
-#define LOW_RAM_END		0x9fc00
+#define LOW_RAM_END		0x9fc00	/* the EBDA, 1 KiB, is behind it */
 #define LOW_ACPI		0xe0000
+#define LOW_MPTABLE		0xf0000
+#define LOW_BIOS		0xfe000
 #define LOW_END			0x100000
 
 struct memory_claim {
 	uint64_t start, end;
 	char what[40];
 };
+
+/* As e820, multiboot and PVH number them. */
+#define MEMORY_RAM		1
+#define MEMORY_RESERVED		2
+
+struct memory_range {
+	uint64_t base, size;
+	uint32_t type;
+};
+
+#define MEMORY_RANGES_MAX	5
 
 struct memory {
 	uint8_t *base;
@@ -54,6 +68,9 @@ void memory_release(struct vm *vm);
 /* Null unless all of it is RAM. */
 void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size);
 
+/* What guests are told of memory. Returns how many ranges there are. */
+unsigned int memory_ranges(const struct vm *vm, struct memory_range *ranges);
+
 /*
  * Take memory for a part of the image: dies, with the -m it takes, unless it
  * is RAM above the first MiB that nothing else has taken.
@@ -65,6 +82,9 @@ void *memory_claim(struct vm *vm, uint64_t gpa, uint64_t size, const char *what)
  * lowest above all that is taken.
  */
 uint64_t memory_claim_free(struct vm *vm, uint64_t size, uint64_t limit, const char *what);
+
+/* The first page behind all that is taken below the PCI hole. */
+uint64_t memory_claimed_end(const struct vm *vm);
 
 /* Copy @text and its NUL to LOW_CMDLINE. Returns the address. */
 uint64_t memory_put_cmdline(struct vm *vm, const char *text);

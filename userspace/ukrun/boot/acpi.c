@@ -14,10 +14,7 @@
 #define FADT_AT		0x100
 #define MADT_AT		0x280
 #define DSDT_AT		0x600
-#define AREA_SIZE	(ACPI_VMGENID - LOW_ACPI)
-
-#define IOAPIC_ADDRESS	0xfec00000
-#define LAPIC_ADDRESS	0xfee00000
+#define AREA_SIZE	(LOW_MPTABLE - LOW_ACPI)
 
 struct acpi_header {
 	char signature[4];

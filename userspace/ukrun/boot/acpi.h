@@ -16,6 +16,10 @@
 #define ACPI_PM_CONTROL_PORT	0x604
 #define ACPI_SCI_IRQ		9
 
+/* Where KVM has them. */
+#define IOAPIC_ADDRESS		0xfec00000
+#define LAPIC_ADDRESS		0xfee00000
+
 /* Of the Generic Event Device: a line that guests without ACPI do not look at. */
 #define ACPI_GED_GSI		23
 
