@@ -48,7 +48,8 @@ DECLARE_OPTION(append, {
 	"append", "STR", "command line; guest args follow it", image_option_append,
 });
 DECLARE_OPTION(initrd, {
-	"initrd", "FILE", "Linux's initrd, or multiboot's first module", image_option_initrd,
+	"initrd", "FILE", "Linux's initrd; multiboot's modules: 'FILE ARGS,FILE ARGS'",
+	image_option_initrd,
 });
 
 void image_map_file(const char *path, struct image *image)
@@ -126,17 +127,23 @@ void image_open(struct vm *vm, struct image *image, const struct image_type **ty
 	       fork_names[vm->config.fork_on]);
 }
 
+void image_load_file(struct vm *vm, const char *path, uint64_t limit, const char *what,
+		     uint64_t *gpa, uint64_t *size)
+{
+	struct image file;
+
+	image_map_file(path, &file);
+	*size = file.size;
+	*gpa = memory_claim_free(vm, file.size, limit, what);
+	memcpy(memory_at(vm, *gpa, *size), file.data, file.size);
+	munmap((void *)file.data, file.size);
+}
+
 bool image_load_initrd(struct vm *vm, uint64_t limit, uint64_t *gpa, uint64_t *size)
 {
-	struct image initrd;
-
 	if (!vm->config.initrd)
 		return false;
-	image_map_file(vm->config.initrd, &initrd);
-	*size = initrd.size;
-	*gpa = memory_claim_free(vm, initrd.size, limit, "the initrd");
-	memcpy(memory_at(vm, *gpa, *size), initrd.data, initrd.size);
-	munmap((void *)initrd.data, initrd.size);
+	image_load_file(vm, vm->config.initrd, limit, "the initrd", gpa, size);
 	return true;
 }
 

@@ -44,6 +44,10 @@ void image_map_file(const char *path, struct image *image);
 /* Put -initrd below @limit (0: behind the image). False when there is none. */
 bool image_load_initrd(struct vm *vm, uint64_t limit, uint64_t *gpa, uint64_t *size);
 
+/* The same for any file of the host. */
+void image_load_file(struct vm *vm, const char *path, uint64_t limit, const char *what,
+		     uint64_t *gpa, uint64_t *size);
+
 /* -append, @devices: where virtio devices are (as Linux has it), the guest args. */
 char *image_cmdline(struct vm *vm, const char *fallback, bool devices);
 

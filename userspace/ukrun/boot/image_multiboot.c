@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Multiboot 1: https://www.gnu.org/software/grub/manual/multiboot/ */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "compiler.h"
@@ -52,13 +52,16 @@ struct multiboot_info {
 	uint32_t apm_table;
 };
 
+#define MODULES_MAX		32
+
 /* All that ukrun says of the machine, at LOW_MULTIBOOT. */
 struct multiboot_page {
 	struct multiboot_info info;
-	struct multiboot_module module;
-	struct multiboot_mmap mmap[4];
+	struct multiboot_module modules[MODULES_MAX];
+	struct multiboot_mmap mmap[MEMORY_RANGES_MAX];
 	char loader_name[16];
-	char module_string[2048];
+	/* Those of the modules, each with its NUL. */
+	char strings[3072];
 };
 
 /* Offset of the header, or -1. */
@@ -135,42 +138,81 @@ static uint32_t multiboot_load_elf(struct vm *vm, const struct image *image)
 	return entry;
 }
 
-static void multiboot_add_ram(struct multiboot_page *page, uint64_t base, uint64_t end,
-			      uint32_t type)
-{
-	unsigned int n = page->info.mmap_length / sizeof(page->mmap[0]);
-
-	if (base >= end)
-		return;
-	page->mmap[n].size = sizeof(page->mmap[n]) - sizeof(page->mmap[n].size);
-	page->mmap[n].base = base;
-	page->mmap[n].length = end - base;
-	page->mmap[n].type = type;
-	page->info.mmap_length += sizeof(page->mmap[n]);
-}
-
 static uint32_t multiboot_address(const struct multiboot_page *page, const void *of)
 {
 	return LOW_MULTIBOOT + ((const uint8_t *)of - (const uint8_t *)page);
 }
 
+static void multiboot_fill_mmap(struct vm *vm, struct multiboot_page *page)
+{
+	struct memory_range ranges[MEMORY_RANGES_MAX];
+	unsigned int n = memory_ranges(vm, ranges), i;
+
+	for (i = 0; i < n; i++) {
+		page->mmap[i].size = sizeof(page->mmap[i]) - sizeof(page->mmap[i].size);
+		page->mmap[i].base = ranges[i].base;
+		page->mmap[i].length = ranges[i].size;
+		page->mmap[i].type = ranges[i].type;
+	}
+	page->info.mmap_length = n * sizeof(page->mmap[0]);
+	page->info.mmap_addr = multiboot_address(page, page->mmap);
+}
+
+/* The first word of @text is the file; the guest gets all of them. */
+static void multiboot_add_module(struct vm *vm, struct multiboot_page *page, char *text,
+				 size_t *used)
+{
+	struct multiboot_module *module = &page->modules[page->info.mods_count];
+	size_t room = strlen(text) + 1;
+	uint64_t start, size;
+
+	if (page->info.mods_count == MODULES_MAX)
+		die("-initrd: more than %d modules", MODULES_MAX);
+	if (room > sizeof(page->strings) - *used)
+		die("-initrd: the words of all modules are longer than %zu bytes",
+		    sizeof(page->strings));
+	memcpy(page->strings + *used, text, room);
+	text[strcspn(text, " ")] = 0;
+	image_load_file(vm, text, 0, "a module", &start, &size);
+	module->start = start;
+	module->end = start + size;
+	module->string = multiboot_address(page, page->strings + *used);
+	*used += room;
+	page->info.mods_count++;
+	vm_log(vm, "module %s: 0x%llx bytes at 0x%llx", text, (unsigned long long)size,
+	       (unsigned long long)start);
+}
+
+/* As QEMU: `FILE ARGS,FILE ARGS`, and two commas are one that separates nothing. */
+static void multiboot_add_modules(struct vm *vm, struct multiboot_page *page)
+{
+	const char *from = vm->config.initrd;
+	char *text, *to;
+	size_t used = 0;
+
+	while (from && *from) {
+		text = xcalloc(1, strlen(from) + 1);
+		for (to = text; *from && (*from != ',' || from[1] == ','); from++) {
+			from += *from == ',';
+			*to++ = *from;
+		}
+		from += *from == ',';
+		multiboot_add_module(vm, page, text, &used);
+		free(text);
+	}
+	page->info.mods_addr = multiboot_address(page, page->modules);
+}
+
 static void multiboot_fill_info(struct vm *vm, struct multiboot_page *page)
 {
-	const struct memory *memory = &vm->memory;
 	struct multiboot_info *info = &page->info;
-	uint64_t start, size;
 	char *text;
 
 	info->flags = INFO_FLAG_MEMORY | INFO_FLAG_CMDLINE | INFO_FLAG_MODULES | INFO_FLAG_MMAP |
 		      INFO_FLAG_LOADER_NAME;
 	info->mem_lower = LOW_RAM_END >> 10;
-	info->mem_upper = (memory->low - LOW_END) >> 10;
-	info->mmap_addr = multiboot_address(page, page->mmap);
-	multiboot_add_ram(page, 0, LOW_RAM_END, 1);
-	multiboot_add_ram(page, LOW_RAM_END, LOW_END, 2);
-	multiboot_add_ram(page, LOW_END, memory->low, 1);
-	multiboot_add_ram(page, MEMORY_HIGH_START,
-			  MEMORY_HIGH_START + memory->size - memory->low, 1);
+	info->mem_upper = (vm->memory.low - LOW_END) >> 10;
+	multiboot_fill_mmap(vm, page);
 
 	memcpy(page->loader_name, "ukrun", sizeof("ukrun"));
 	info->boot_loader_name = multiboot_address(page, page->loader_name);
@@ -178,20 +220,13 @@ static void multiboot_fill_info(struct vm *vm, struct multiboot_page *page)
 	text = image_cmdline(vm, "", true);
 	text = xasprintf("%s%s%s", vm->config.image, *text ? " " : "", text);
 	info->cmdline = memory_put_cmdline(vm, text);
-
-	if (image_load_initrd(vm, 0, &start, &size)) {
-		page->module.start = start;
-		page->module.end = start + size;
-		page->module.string = multiboot_address(page, page->module_string);
-		snprintf(page->module_string, sizeof(page->module_string), "%s",
-			 vm->config.initrd);
-		info->mods_count = 1;
-		info->mods_addr = multiboot_address(page, &page->module);
-	}
+	multiboot_add_modules(vm, page);
 }
 
 static void multiboot_load(struct vm *vm, const struct image *image, struct boot *boot)
 {
+	_Static_assert(LOW_MULTIBOOT + sizeof(struct multiboot_page) <= LOW_MULTIBOOT + 0x1000,
+		       "multiboot page is too large");
 	struct multiboot_header header;
 	long offset = multiboot_find(image, &header);
 	uint32_t unknown = header.flags & 0xffff & ~HEADER_FLAGS_KNOWN;
