@@ -16,7 +16,9 @@
 static const struct image_type *const image_types[] = {
 	&image_multiboot,
 	&image_bzimage,
+	&image_pvh,
 	&image_vmlinux,
+	&image_unikraft,
 	&image_elf64,
 };
 
@@ -145,6 +147,18 @@ bool image_load_initrd(struct vm *vm, uint64_t limit, uint64_t *gpa, uint64_t *s
 		return false;
 	image_load_file(vm, vm->config.initrd, limit, "the initrd", gpa, size);
 	return true;
+}
+
+/*
+ * Its virtio driver, if built in, holds ACPI's name of the device, and the
+ * name of its parameter if it takes devices from the command line.
+ */
+bool image_knows_acpi(const struct image *image)
+{
+	static const char acpi[] = "LNRO0005", parameter[] = "virtio_mmio.device";
+
+	return memmem(image->data, image->size, acpi, sizeof(acpi) - 1) ||
+	       !memmem(image->data, image->size, parameter, sizeof(parameter) - 1);
 }
 
 char *image_cmdline(struct vm *vm, const char *fallback, bool devices)

@@ -33,7 +33,11 @@ struct image_type {
 	void (*load)(struct vm *vm, const struct image *image, struct boot *boot);
 };
 
-extern const struct image_type image_multiboot, image_bzimage, image_vmlinux, image_elf64;
+extern const struct image_type image_multiboot, image_bzimage, image_pvh;
+extern const struct image_type image_vmlinux, image_unikraft, image_elf64;
+
+/* What Linux gets when there is no -append: the same is wanted by everybody. */
+#define LINUX_CMDLINE		"console=ttyS0"
 
 /* Open what the command line names; find its type and settle --fork-on. */
 void image_open(struct vm *vm, struct image *image, const struct image_type **type);
@@ -48,6 +52,12 @@ bool image_load_initrd(struct vm *vm, uint64_t limit, uint64_t *gpa, uint64_t *s
 void image_load_file(struct vm *vm, const char *path, uint64_t limit, const char *what,
 		     uint64_t *gpa, uint64_t *size);
 
+/*
+ * Does Linux find virtio devices by ACPI? Told in both ways of them, it would complain
+ * of the second.
+ */
+bool image_knows_acpi(const struct image *image);
+
 /* -append, @devices: where virtio devices are (as Linux has it), the guest args. */
 char *image_cmdline(struct vm *vm, const char *fallback, bool devices);
 
@@ -55,13 +65,17 @@ char *image_cmdline(struct vm *vm, const char *fallback, bool devices);
 const void *image_part(const struct image *image, uint64_t offset, uint64_t size,
 		       const char *what);
 
-/* elf.c */
+/* image_elf.c */
 bool image_elf_match(const struct image *image);
 /* Load PT_LOADs by p_paddr. Returns e_entry. */
 uint64_t image_elf_load(struct vm *vm, const struct image *image);
 /* Walk the PT_LOADs until one makes @visit return true. */
 bool image_elf_find(const struct image *image, uint32_t type,
 		    bool (*visit)(const uint8_t *data, size_t size));
+/* The note of @name and @type, or null. Its @size bytes may not be aligned. */
+const void *image_elf_note(const struct image *image, const char *name, uint32_t type,
+			   size_t *size);
+bool image_elf_has_section(const struct image *image, const char *name);
 /* e_machine's name. */
 const char *image_elf_machine(unsigned int machine);
 

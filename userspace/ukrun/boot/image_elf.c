@@ -96,6 +96,77 @@ bool image_elf_find(const struct image *image, uint32_t type,
 	return found;
 }
 
+/* In a segment: see elf(5). Names and descriptors are padded to 4 bytes. */
+static const void *elf_find_note(const uint8_t *data, size_t left, const char *name,
+				 uint32_t type, size_t *size)
+{
+	size_t name_room, desc_room;
+	Elf64_Nhdr note;
+
+	while (left >= sizeof(note)) {
+		memcpy(&note, data, sizeof(note));
+		data += sizeof(note);
+		left -= sizeof(note);
+		name_room = ((size_t)note.n_namesz + 3) & ~3UL;
+		desc_room = ((size_t)note.n_descsz + 3) & ~3UL;
+		if (name_room > left || note.n_descsz > left - name_room)
+			return NULL;
+		if (note.n_type == type && note.n_namesz == strlen(name) + 1 &&
+		    !memcmp(data, name, note.n_namesz)) {
+			*size = note.n_descsz;
+			return data + name_room;
+		}
+		/* The last one may lack its padding. */
+		if (desc_room > left - name_room)
+			return NULL;
+		data += name_room + desc_room;
+		left -= name_room + desc_room;
+	}
+	return NULL;
+}
+
+const void *image_elf_note(const struct image *image, const char *name, uint32_t type,
+			   size_t *size)
+{
+	const void *note = NULL;
+	GElf_Ehdr ehdr;
+	GElf_Phdr phdr;
+	size_t nr, i;
+	Elf *elf;
+
+	elf = elf_open_program(image, &ehdr, &nr);
+	for (i = 0; i < nr && !note; i++) {
+		if (!gelf_getphdr(elf, i, &phdr) || phdr.p_type != PT_NOTE)
+			continue;
+		image_part(image, phdr.p_offset, phdr.p_filesz, "a segment");
+		note = elf_find_note(image->data + phdr.p_offset, phdr.p_filesz, name, type, size);
+	}
+	elf_end(elf);
+	return note;
+}
+
+bool image_elf_has_section(const struct image *image, const char *name)
+{
+	Elf_Scn *section = NULL;
+	GElf_Shdr shdr;
+	GElf_Ehdr ehdr;
+	bool found = false;
+	const char *is;
+	size_t names;
+	Elf *elf;
+
+	elf = elf_open(image, &ehdr);
+	if (elf && !elf_getshdrstrndx(elf, &names)) {
+		while (!found && (section = elf_nextscn(elf, section))) {
+			is = gelf_getshdr(section, &shdr) ?
+			     elf_strptr(elf, names, shdr.sh_name) : NULL;
+			found = is && !strcmp(is, name);
+		}
+	}
+	elf_end(elf);
+	return found;
+}
+
 static void elf_load_segment(struct vm *vm, const struct image *image, const GElf_Phdr *phdr,
 			     size_t index)
 {
@@ -126,9 +197,6 @@ uint64_t image_elf_load(struct vm *vm, const struct image *image)
 	for (i = 0; i < nr; i++) {
 		if (!gelf_getphdr(elf, i, &phdr))
 			die("%s: a damaged program header: %s", image->path, elf_errmsg(-1));
-		if (phdr.p_type == PT_INTERP)
-			die("%s: a program for an operating system (it names a dynamic linker), not a guest",
-			    image->path);
 		if (phdr.p_type != PT_LOAD || !phdr.p_memsz)
 			continue;
 		if (ehdr.e_type == ET_DYN && phdr.p_paddr < LOW_END)
@@ -143,9 +211,18 @@ uint64_t image_elf_load(struct vm *vm, const struct image *image)
 	return ehdr.e_entry;
 }
 
+static bool elf64_is_named(const uint8_t *data, size_t size)
+{
+	(void)data;
+	return size;
+}
+
 /* Our own contract: docs/ukrun.md. */
 static void elf64_load(struct vm *vm, const struct image *image, struct boot *boot)
 {
+	if (image_elf_find(image, PT_INTERP, elf64_is_named))
+		die("%s: a program for an operating system (it names a dynamic linker), not a guest",
+		    image->path);
 	boot->long_mode = true;
 	boot->rip = image_elf_load(vm, image);
 	if (!memory_at(vm, boot->rip, 1))

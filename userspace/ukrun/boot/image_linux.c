@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Linux by its 64-bit boot protocol, Documentation/arch/x86/boot.rst: from a
- * bzImage, or from the vmlinux ELF inside.
+ * bzImage, or from the vmlinux ELF inside; and others that have taken it over.
  */
 #include <asm/bootparam.h>
 #include <elf.h>
@@ -17,32 +17,26 @@
 #define HEADER_MAGIC		0x53726448	/* "HdrS" */
 #define VERSION_XLOADFLAGS	0x20c
 #define LOADER_UNDEFINED	0xff
-#define NOTE_PHYS32_ENTRY	18
+/* Of an ELF, which does not say. */
+#define CMDLINE_MAX		2047U
 
-/* The same file is wanted by everybody who gives no -append. */
-#define CMDLINE_DEFAULT		"console=ttyS0"
-
-static void linux_add_e820(struct boot_params *params, uint64_t base, uint64_t end, uint32_t type)
+static void linux_put_e820(const struct vm *vm, struct boot_params *params)
 {
-	struct boot_e820_entry *entry = &params->e820_table[params->e820_entries];
+	struct memory_range ranges[MEMORY_RANGES_MAX];
+	unsigned int i;
 
-	if (base >= end)
-		return;
-	entry->addr = base;
-	entry->size = end - base;
-	entry->type = type;
-	params->e820_entries++;
+	params->e820_entries = memory_ranges(vm, ranges);
+	for (i = 0; i < params->e820_entries; i++) {
+		params->e820_table[i].addr = ranges[i].base;
+		params->e820_table[i].size = ranges[i].size;
+		params->e820_table[i].type = ranges[i].type;
+	}
 }
 
-/*
- * Once the kernel itself is loaded. @params holds its setup header. Devices are
- * described once: told in both ways, a kernel would complain of the second.
- */
-static void linux_boot(struct vm *vm, struct boot_params *params, bool knows_acpi,
+/* Once the kernel itself is loaded. @params holds its setup header. */
+static void linux_boot(struct vm *vm, struct boot_params *params, const char *cmdline,
 		       struct boot *boot)
 {
-	const struct memory *memory = &vm->memory;
-	char *cmdline = image_cmdline(vm, CMDLINE_DEFAULT, !vm->config.acpi || !knows_acpi);
 	uint64_t initrd, size;
 
 	if (strlen(cmdline) > params->hdr.cmdline_size)
@@ -54,11 +48,7 @@ static void linux_boot(struct vm *vm, struct boot_params *params, bool knows_acp
 		params->hdr.ramdisk_image = initrd;
 		params->hdr.ramdisk_size = size;
 	}
-	linux_add_e820(params, 0, LOW_RAM_END, 1);
-	linux_add_e820(params, LOW_RAM_END, LOW_END, 2);
-	linux_add_e820(params, LOW_END, memory->low, 1);
-	linux_add_e820(params, MEMORY_HIGH_START,
-		       MEMORY_HIGH_START + memory->size - memory->low, 1);
+	linux_put_e820(vm, params);
 	params->acpi_rsdp_addr = vm->config.acpi ? ACPI_RSDP : 0;
 	memcpy(memory_at(vm, LOW_ZERO_PAGE, sizeof(*params)), params, sizeof(*params));
 	boot->long_mode = true;
@@ -117,7 +107,7 @@ static void bzimage_load(struct vm *vm, const struct image *image, struct boot *
 	vm_log(vm, "boot protocol %u.%02u, kernel at 0x%llx", header->version >> 8,
 	       header->version & 0xff, (unsigned long long)at);
 	/* What is compressed is not asked: -machine acpi=off tells. */
-	linux_boot(vm, &params, true, boot);
+	linux_boot(vm, &params, image_cmdline(vm, LINUX_CMDLINE, !vm->config.acpi), boot);
 	boot->rip = at + ENTRY_64;
 }
 
@@ -128,26 +118,6 @@ const struct image_type image_bzimage = {
 	.load = bzimage_load,
 };
 
-static bool vmlinux_has_pvh(const uint8_t *data, size_t size)
-{
-	const Elf64_Nhdr *note;
-	size_t name, desc;
-
-	while (size >= sizeof(*note)) {
-		note = (const void *)data;
-		name = ((size_t)note->n_namesz + 3) & ~3UL;
-		desc = ((size_t)note->n_descsz + 3) & ~3UL;
-		if (name > size - sizeof(*note) || desc > size - sizeof(*note) - name)
-			return false;
-		if (note->n_type == NOTE_PHYS32_ENTRY && note->n_namesz == 4 &&
-		    !memcmp(data + sizeof(*note), "Xen", 4))
-			return true;
-		data += sizeof(*note) + name + desc;
-		size -= sizeof(*note) + name + desc;
-	}
-	return false;
-}
-
 static bool vmlinux_has_banner(const uint8_t *data, size_t size)
 {
 	static const char banner[] = "Linux version ";
@@ -157,41 +127,45 @@ static bool vmlinux_has_banner(const uint8_t *data, size_t size)
 
 static bool vmlinux_match(const struct image *image)
 {
-	return image_elf_match(image) &&
-	       (image_elf_find(image, PT_NOTE, vmlinux_has_pvh) ||
-		image_elf_find(image, PT_LOAD, vmlinux_has_banner));
+	return image_elf_match(image) && image_elf_find(image, PT_LOAD, vmlinux_has_banner);
 }
 
-/*
- * Its virtio driver, if built in, holds ACPI's name of the device, and the
- * name of its parameter if it takes devices from the command line.
- */
-static bool vmlinux_knows_acpi(const struct image *image)
+/* An ELF has no setup header: what a bzImage of any kernel would say. */
+static void linux_load_elf(struct vm *vm, const struct image *image, const char *cmdline,
+			   struct boot *boot)
 {
-	static const char acpi[] = "LNRO0005", parameter[] = "virtio_mmio.device";
+	struct boot_params params = {
+		.hdr = {
+			.boot_flag = BOOT_FLAG,
+			.header = HEADER_MAGIC,
+			.version = 0x20f,
+			.loadflags = LOADED_HIGH,
+			.xloadflags = XLF_KERNEL_64,
+			.initrd_addr_max = 0x7fffffff,
+			.kernel_alignment = 0x200000,
+		},
+	};
 
-	return memmem(image->data, image->size, acpi, sizeof(acpi) - 1) ||
-	       !memmem(image->data, image->size, parameter, sizeof(parameter) - 1);
-}
-
-static void vmlinux_load(struct vm *vm, const struct image *image, struct boot *boot)
-{
-	struct boot_params params = {};
-
+	if (strlen(cmdline) > CMDLINE_MAX)
+		die("%s: takes a command line of up to %u bytes, this one has %zu",
+		    image->path, CMDLINE_MAX, strlen(cmdline));
+	/*
+	 * Firecracker puts the length of what is there in the place of the most that
+	 * may be there: Unikraft takes that for it, and Linux does not look.
+	 */
+	params.hdr.cmdline_size = strlen(cmdline);
 	boot->rip = image_elf_load(vm, image);
 	if (!memory_at(vm, boot->rip, 1))
 		die("%s: the entry point 0x%llx is not a physical address with memory", image->path,
 		    (unsigned long long)boot->rip);
-	/* An ELF has no setup header: what a bzImage of any kernel would say. */
-	params.hdr.boot_flag = BOOT_FLAG;
-	params.hdr.header = HEADER_MAGIC;
-	params.hdr.version = 0x20f;
-	params.hdr.loadflags = LOADED_HIGH;
-	params.hdr.xloadflags = XLF_KERNEL_64;
-	params.hdr.initrd_addr_max = 0x7fffffff;
-	params.hdr.cmdline_size = 2047;
-	params.hdr.kernel_alignment = 0x200000;
-	linux_boot(vm, &params, vmlinux_knows_acpi(image), boot);
+	linux_boot(vm, &params, cmdline, boot);
+}
+
+static void vmlinux_load(struct vm *vm, const struct image *image, struct boot *boot)
+{
+	bool devices = !vm->config.acpi || !image_knows_acpi(image);
+
+	linux_load_elf(vm, image, image_cmdline(vm, LINUX_CMDLINE, devices), boot);
 }
 
 const struct image_type image_vmlinux = {
@@ -199,4 +173,22 @@ const struct image_type image_vmlinux = {
 	.fork_on = FORK_ON_PORT,
 	.match = vmlinux_match,
 	.load = vmlinux_load,
+};
+
+/* Unikraft for Firecracker: an ELF64 with the zero page, marked by a section of its own. */
+static bool unikraft_match(const struct image *image)
+{
+	return image_elf_match(image) && image_elf_has_section(image, ".uk_bootinfo");
+}
+
+static void unikraft_load(struct vm *vm, const struct image *image, struct boot *boot)
+{
+	linux_load_elf(vm, image, image_cmdline(vm, "", true), boot);
+}
+
+const struct image_type image_unikraft = {
+	.name = "Unikraft, by Linux's boot protocol",
+	.fork_on = FORK_ON_UD2,
+	.match = unikraft_match,
+	.load = unikraft_load,
 };
