@@ -51,6 +51,8 @@ int main(int argc, char **argv)
 	vcpu_create_all(&vm);
 
 	console_open(&vm);
+	if (type->prepare)
+		type->prepare(&vm, &image);
 	device_setup_all(&vm);
 	bios_setup(&vm);
 	mptable_setup(&vm);

@@ -267,6 +267,24 @@ static void vcpu_kick_set(sigset_t *set)
 	sigaddset(set, SIGNAL_KICK);
 }
 
+/* A kick that comes once we have looked is let through by ppoll() alone. */
+int vcpu_poll(struct vm *vm, struct pollfd *fds, unsigned int n, const struct timespec *timeout)
+{
+	sigset_t kick, old;
+	int ret = -1;
+	bool stop;
+
+	vcpu_kick_set(&kick);
+	pthread_sigmask(SIG_BLOCK, &kick, &old);
+	pthread_mutex_lock(&vm->lock);
+	stop = vm->stop || vm->ended;
+	pthread_mutex_unlock(&vm->lock);
+	if (!stop)
+		ret = ppoll(fds, n, timeout, &old);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ret;
+}
+
 /*
  * KVM makes what it needs to run a vCPU at all when that is to run for the first
  * time. With a signal pending it does so, and does not enter the guest.

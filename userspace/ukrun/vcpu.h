@@ -10,6 +10,7 @@
 #define UKRUN_VCPU_H
 
 #include <linux/kvm.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,6 +57,12 @@ void vcpu_kick_all(struct vm *vm);
  * on. On the vCPU's own thread.
  */
 void vcpu_complete_io(struct vcpu *vcpu);
+
+/*
+ * ppoll() on a vCPU's own thread, for a device that the guest waits for. -1 when
+ * the VM is to stop: the device then returns soon.
+ */
+int vcpu_poll(struct vm *vm, struct pollfd *fds, unsigned int n, const struct timespec *timeout);
 
 /* Ask for something and park until it is done, or has to be asked for anew. */
 void vcpu_ask(struct vcpu *vcpu, enum vcpu_request request, unsigned int length);

@@ -16,6 +16,7 @@
 static const struct image_type *const image_types[] = {
 	&image_multiboot,
 	&image_bzimage,
+	&image_solo5,
 	&image_pvh,
 	&image_vmlinux,
 	&image_unikraft,

@@ -29,11 +29,13 @@ struct image_type {
 	const char *name;
 	enum fork_on fork_on;	/* unless --fork-on says otherwise */
 	bool (*match)(const struct image *image);
+	/* Make devices that this type alone has, before the others. May be null. */
+	void (*prepare)(struct vm *vm, const struct image *image);
 	/* Dies when the image is no good. */
 	void (*load)(struct vm *vm, const struct image *image, struct boot *boot);
 };
 
-extern const struct image_type image_multiboot, image_bzimage, image_pvh;
+extern const struct image_type image_multiboot, image_bzimage, image_solo5, image_pvh;
 extern const struct image_type image_vmlinux, image_unikraft, image_elf64;
 
 /* What Linux gets when there is no -append: the same is wanted by everybody. */
