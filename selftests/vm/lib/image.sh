@@ -25,12 +25,12 @@ image_add() {
 	done
 }
 
-# Programs with an interpreter are asked which libraries they load; anything
+# Programs with the host's interpreter are asked which libraries they load; anything
 # else (scripts, unikernels, static programs) has none.
 image_add_libs() {
 	local root=$1 file=$2 lib
 	[ "$(head -c 4 "$file" | tr -d '\0')" = $'\177ELF' ] || return 0
-	readelf -lW "$file" 2>/dev/null | grep -q 'program interpreter' || return 0
+	readelf -lW "$file" 2>/dev/null | grep -q 'program interpreter: /lib' || return 0
 	ldd "$file" | sed -nE 's#.*(=> |^[[:space:]]*)(/[^ ]+) \(0x.*#\2#p' |
 	while read -r lib; do
 		[ -e "$root$lib" ] && continue

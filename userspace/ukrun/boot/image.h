@@ -69,6 +69,7 @@ const void *image_part(const struct image *image, uint64_t offset, uint64_t size
 
 /* image_elf.c */
 bool image_elf_match(const struct image *image);
+bool image_elf_match_32(const struct image *image);
 /* Load PT_LOADs by p_paddr. Returns e_entry. */
 uint64_t image_elf_load(struct vm *vm, const struct image *image);
 /* Walk the PT_LOADs until one makes @visit return true. */

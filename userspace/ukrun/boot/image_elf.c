@@ -45,16 +45,26 @@ static Elf *elf_open(const struct image *image, GElf_Ehdr *ehdr)
 	return NULL;
 }
 
-bool image_elf_match(const struct image *image)
+static bool elf_is(const struct image *image, uint8_t class, uint16_t machine)
 {
 	GElf_Ehdr ehdr;
 	Elf *elf = elf_open(image, &ehdr);
 	bool match;
 
-	match = elf && ehdr.e_ident[EI_CLASS] == ELFCLASS64 && ehdr.e_machine == EM_X86_64 &&
+	match = elf && ehdr.e_ident[EI_CLASS] == class && ehdr.e_machine == machine &&
 		ehdr.e_ident[EI_DATA] == ELFDATA2LSB;
 	elf_end(elf);
 	return match;
+}
+
+bool image_elf_match(const struct image *image)
+{
+	return elf_is(image, ELFCLASS64, EM_X86_64);
+}
+
+bool image_elf_match_32(const struct image *image)
+{
+	return elf_is(image, ELFCLASS32, EM_386);
 }
 
 static Elf *elf_open_program(const struct image *image, GElf_Ehdr *ehdr, size_t *nr_phdrs)

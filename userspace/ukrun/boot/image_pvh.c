@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PVH: an ELF with a note that says where to enter it, 32-bit. The note is
+ * PVH: an ELF, of either class, with a note that says where to enter it, 32-bit. The note is
  * xen/include/public/elfnote.h's, the structures are those of
  * xen/include/public/arch-x86/hvm/start_info.h, the state of the CPU that of
  * docs/misc/pvh.pandoc, all in Xen's tree.
@@ -59,7 +59,7 @@ static bool pvh_match(const struct image *image)
 {
 	uint64_t entry;
 
-	return image_elf_match(image) && pvh_entry(image, &entry);
+	return (image_elf_match(image) || image_elf_match_32(image)) && pvh_entry(image, &entry);
 }
 
 static uint64_t pvh_address(const struct pvh_page *page, const void *of)
