@@ -203,7 +203,7 @@ void *memory_claim(struct vm *vm, uint64_t gpa, uint64_t size, const char *what)
 
 	if (size > UINT64_MAX - gpa)
 		die("%s: %s wraps around the address space", vm->config.image, what);
-	if (gpa < LOW_END)
+	if (gpa < LOW_END && (gpa < LOW_AP_CODE || gpa + size > memory->low_free))
 		die("%s: %s is at 0x%llx: images load at 1 MiB (0x100000) or above, what lies below is needed to boot",
 		    vm->config.image, what, (unsigned long long)gpa);
 	if (!memory_at(vm, gpa, size)) {

@@ -54,6 +54,11 @@ struct memory {
 	int fd;		/* kept for who looks at us from outside */
 	uint64_t size;
 	uint64_t low;	/* bytes below the PCI hole */
+	/*
+	 * Of the first MiB an image may have what lies from LOW_AP_CODE up to
+	 * here. Zero: nothing.
+	 */
+	uint64_t low_free;
 	/* What image and initrd occupy; only until the guest runs. */
 	struct memory_claim *claims;
 	unsigned int nr_claims;
@@ -73,7 +78,7 @@ unsigned int memory_ranges(const struct vm *vm, struct memory_range *ranges);
 
 /*
  * Take memory for a part of the image: dies, with the -m it takes, unless it
- * is RAM above the first MiB that nothing else has taken.
+ * is RAM above the first MiB, or free in there, that nothing else has taken.
  */
 void *memory_claim(struct vm *vm, uint64_t gpa, uint64_t size, const char *what);
 

@@ -234,6 +234,8 @@ static void multiboot_load(struct vm *vm, const struct image *image, struct boot
 	if (unknown)
 		die("%s: demands what no multiboot 1 loader has (header flags 0x%x)", image->path,
 		    unknown);
+	/* There are no page tables, and tests of real mode want to be low. */
+	vm->memory.low_free = LOW_STACK;
 	if (header.flags & HEADER_FLAG_ADDRESSES)
 		boot->rip = multiboot_load_flat(vm, image, &header, offset);
 	else
