@@ -6,6 +6,7 @@
  *	cpus=N		the MP table has so many, and all of them start
  *	modules		say what the modules are
  *	nb-cpus=N	fw_cfg says so
+ *	testdev		there is a test device
  *	exit=N		the value for the debug exit port
  *	bochs		ends by Shutdown at port 0x8900
  */
@@ -19,6 +20,11 @@
 #define EXIT_PORT		0xf4
 #define BOCHS_PORT		0x8900
 #define FAILED			100
+
+#define TEST_PORT		0xe0
+#define TEST_IRQ_PORT		0x2000
+#define TEST_MEMORY		0xff000000
+#define TEST_IRQ		5
 
 #define LAPIC			0xfee00000
 #define IOAPIC			0xfec00000
@@ -415,6 +421,26 @@ static void check_timers(void)
 	check(pic_ticks >= 3, "ticks of the 8254", pic_ticks);
 }
 
+/* A line that is raised comes through the 8259. */
+static void check_testdev(void)
+{
+	outl(TEST_PORT, 0x12345678);
+	check(inb(TEST_PORT + 1) == 0x56, "the test port", inb(TEST_PORT + 1));
+	mmio_write(TEST_MEMORY + 0xfffc, 0x9abcdef0);
+	check(mmio_read(TEST_MEMORY + 0xfffc) == 0x9abcdef0, "test memory",
+	      mmio_read(TEST_MEMORY + 0xfffc));
+	set_gate(VECTOR_PIC + TEST_IRQ, pic_entry);
+	pic_ticks = 0;
+	outb(0x21, 0xff & ~(1 << TEST_IRQ));
+	asm volatile("sti");
+	outl(TEST_IRQ_PORT + TEST_IRQ, 1);
+	wait_for(&pic_ticks, 1);
+	outl(TEST_IRQ_PORT + TEST_IRQ, 0);
+	asm volatile("cli");
+	outb(0x21, 0xff);
+	check(pic_ticks == 1, "interrupts of the test device", pic_ticks);
+}
+
 /* The cursor goes and comes back; an index beyond the registers does no harm. */
 static void check_crtc(void)
 {
@@ -483,6 +509,8 @@ void pc32_main(uint32_t eax, const struct multiboot_info *mbi)
 		check(cpus == arg_number("cpus="), "CPUs in the MP table", cpus);
 	start_cpus(cpus);
 	check_timers();
+	if (arg("testdev"))
+		check_testdev();
 	check_crtc();
 	check_fw_cfg();
 	check_cpuid();
