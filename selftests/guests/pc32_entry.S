@@ -30,8 +30,9 @@ multiboot_entry:
 	incl	%ecx
 	cmpl	$0x200, %ecx
 	jb	1b
-	/* IOAPIC and LAPIC are where they are. */
+	/* IOAPIC, LAPIC and the test device are where they are. */
 	movl	$0xfec00083, (0xfec00000 >> 20)(%edi)
+	movl	$0xff000083, (0xff000000 >> 20)(%edi)
 	movl	%cr4, %eax
 	orl	$0x10, %eax
 	movl	%eax, %cr4

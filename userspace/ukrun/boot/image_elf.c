@@ -135,6 +135,7 @@ static const void *elf_find_note(const uint8_t *data, size_t left, const char *n
 	return NULL;
 }
 
+/* What is damaged has none: loading says what it is. */
 const void *image_elf_note(const struct image *image, const char *name, uint32_t type,
 			   size_t *size)
 {
@@ -144,11 +145,13 @@ const void *image_elf_note(const struct image *image, const char *name, uint32_t
 	size_t nr, i;
 	Elf *elf;
 
-	elf = elf_open_program(image, &ehdr, &nr);
+	elf = elf_open(image, &ehdr);
+	if (!elf || elf_getphdrnum(elf, &nr))
+		nr = 0;
 	for (i = 0; i < nr && !note; i++) {
-		if (!gelf_getphdr(elf, i, &phdr) || phdr.p_type != PT_NOTE)
+		if (!gelf_getphdr(elf, i, &phdr) || phdr.p_type != PT_NOTE ||
+		    phdr.p_offset > image->size || phdr.p_filesz > image->size - phdr.p_offset)
 			continue;
-		image_part(image, phdr.p_offset, phdr.p_filesz, "a segment");
 		note = elf_find_note(image->data + phdr.p_offset, phdr.p_filesz, name, type, size);
 	}
 	elf_end(elf);
