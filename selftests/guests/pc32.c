@@ -37,6 +37,7 @@
 #define LAPIC_TIMER_INITIAL	0x380
 #define LAPIC_TIMER_DIVIDE	0x3e0
 #define TIMER_PERIODIC		0x20000
+#define IOAPIC_MASKED		0x10000
 
 #define VECTOR_PIC		0x20
 #define VECTOR_TIMER		0x40
@@ -85,6 +86,7 @@ extern const uint8_t ap_start[], ap_end[];
 
 static struct gate idt[VECTOR_FIRST_UNUSED];
 static volatile uint32_t timer_ticks, pic_ticks;
+static uint32_t timer_pin;	/* of the IOAPIC, as the MP table has it */
 static unsigned int failures;
 static const char *cmdline = "";
 /* Not zero in the file: p_filesz counts, too. */
@@ -288,7 +290,10 @@ static uint32_t check_mp_entries(const struct mp_table *table)
 			ioapics++;
 			break;
 		case 3:
-			timer += entry[1] == 0 && entry[5] == 0 && entry[7] == 2;
+			if (entry[1] == 0 && entry[5] == 0) {
+				timer_pin = entry[7];
+				timer++;
+			}
 			break;
 		case 4:
 			locals += (entry[1] == 3 && entry[7] == 0) || (entry[1] == 1 && entry[7] == 1);
@@ -303,7 +308,7 @@ static uint32_t check_mp_entries(const struct mp_table *table)
 	check(boots == 1, "CPUs that boot", boots);
 	check(buses == 1, "ISA buses", buses);
 	check(ioapics == 1, "IOAPICs", ioapics);
-	check(timer == 1, "the timer on pin 2", timer);
+	check(timer == 1, "pins of the timer", timer);
 	check(locals == 2, "local interrupts", locals);
 	return cpus;
 }
@@ -382,7 +387,24 @@ void pc32_tick(void)
 	outb(0x20, 0x20);
 }
 
-/* The LAPIC's; then the 8254's by the 8259 alone, which LVT0 lets through. */
+static void ioapic_write(uint32_t reg, uint32_t v)
+{
+	mmio_write(IOAPIC, reg);
+	mmio_write(IOAPIC + 0x10, v);
+}
+
+/* Where the MP table says that it comes. */
+static void check_ioapic_timer(void)
+{
+	timer_ticks = 0;
+	ioapic_write(0x11 + 2 * timer_pin, 0);
+	ioapic_write(0x10 + 2 * timer_pin, VECTOR_TIMER);
+	wait_for(&timer_ticks, 3);
+	ioapic_write(0x10 + 2 * timer_pin, IOAPIC_MASKED | VECTOR_TIMER);
+	check(timer_ticks >= 3, "ticks of the 8254 by the IOAPIC", timer_ticks);
+}
+
+/* The LAPIC's; then the 8254's, by the 8259 alone, which LVT0 lets through, and without it. */
 static void check_timers(void)
 {
 	const struct {
@@ -417,8 +439,9 @@ static void check_timers(void)
 	outb(0x21, 0xfe);
 	wait_for(&pic_ticks, 3);
 	outb(0x21, 0xff);
-	asm volatile("cli");
 	check(pic_ticks >= 3, "ticks of the 8254", pic_ticks);
+	check_ioapic_timer();
+	asm volatile("cli");
 }
 
 /* A line that is raised comes through the 8259. */

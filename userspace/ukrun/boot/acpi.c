@@ -226,15 +226,16 @@ static void acpi_append(struct acpi_madt *madt, const void *entry, size_t size)
 	madt->header.length += size;
 }
 
+/*
+ * Pin n of the IOAPIC is IRQ n, the timer's too: so KVM wires them, other than
+ * most boards and QEMU, where the timer is on pin 2. Wiring it so would be told to
+ * each child anew, which takes a while.
+ */
 static void acpi_put_madt(uint8_t *area, uint32_t nr_vcpus)
 {
 	struct acpi_madt *madt = (void *)(area + MADT_AT);
 	const struct acpi_madt_ioapic ioapic = {
 		.type = 1, .length = sizeof(ioapic), .address = IOAPIC_ADDRESS,
-	};
-	/* The timer's IRQ 0 is wired to pin 2. */
-	const struct acpi_madt_override timer = {
-		.type = 2, .length = sizeof(timer), .source = 0, .gsi = 2,
 	};
 	/* Active high, level. */
 	const struct acpi_madt_override sci = {
@@ -256,7 +257,6 @@ static void acpi_put_madt(uint8_t *area, uint32_t nr_vcpus)
 		acpi_append(madt, &lapic, sizeof(lapic));
 	}
 	acpi_append(madt, &ioapic, sizeof(ioapic));
-	acpi_append(madt, &timer, sizeof(timer));
 	acpi_append(madt, &sci, sizeof(sci));
 	acpi_append(madt, &nmi, sizeof(nmi));
 	acpi_finish(&madt->header, "APIC", 4, madt->header.length);

@@ -129,8 +129,7 @@ static void mp_put_interrupts(struct mp_table *table)
 		if (irq == IRQ_CASCADE)
 			continue;
 		interrupt.irq = irq;
-		/* The timer's is wired to pin 2, as the MADT has it, too. */
-		interrupt.pin = irq ?: 2;
+		interrupt.pin = irq;
 		interrupt.flags = irq == ACPI_SCI_IRQ ? FLAGS_SCI : 0;
 		mp_append(table, &interrupt, sizeof(interrupt));
 	}
