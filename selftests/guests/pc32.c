@@ -10,13 +10,9 @@
  *	exit=N		the value for the debug exit port
  *	bochs		ends by Shutdown at port 0x8900
  */
-#include <stdbool.h>
-#include <stdint.h>
-
-#define __packed		__attribute__((packed))
+#include "pc32.h"
 
 #define MULTIBOOT_LOADED	0x2badb002
-#define COM1			0x3f8
 #define EXIT_PORT		0xf4
 #define BOCHS_PORT		0x8900
 #define FAILED			100
@@ -26,12 +22,8 @@
 #define TEST_MEMORY		0xff000000
 #define TEST_IRQ		5
 
-#define LAPIC			0xfee00000
-#define IOAPIC			0xfec00000
 #define LAPIC_SPURIOUS		0xf0
 #define LAPIC_EOI		0xb0
-#define LAPIC_ICR		0x300
-#define LAPIC_ICR_HIGH		0x310
 #define LAPIC_TIMER		0x320
 #define LAPIC_LVT0		0x350
 #define LAPIC_TIMER_INITIAL	0x380
@@ -42,15 +34,7 @@
 #define VECTOR_PIC		0x20
 #define VECTOR_TIMER		0x40
 #define VECTOR_SPURIOUS		0xff
-#define VECTOR_FIRST_UNUSED	256
-
-#define AP_CODE			0x7000
-#define AP_AX			(AP_CODE + 0xf00)
-#define AP_FLAGS		(AP_CODE + 0xf02)
-#define AP_COUNT		(AP_CODE + 0xf04)
-#define FLAG_CARRY		1
-
-#define PATIENCE		2000000
+#define VECTORS			256
 
 struct multiboot_info {
 	uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr;
@@ -59,17 +43,6 @@ struct multiboot_info {
 struct multiboot_module {
 	uint32_t start, end, string, reserved;
 };
-
-struct mp_table {
-	char signature[4];
-	uint16_t length;
-	uint8_t revision, checksum;
-	char ids[20];
-	uint32_t oem_table;
-	uint16_t oem_size, nr_entries;
-	uint32_t lapic;
-	uint32_t extended;
-} __packed;
 
 struct gate {
 	uint16_t low, selector, type, high;
@@ -82,125 +55,11 @@ void timer_entry(void);
 void pic_entry(void);
 void spurious_entry(void);
 
-extern const uint8_t ap_start[], ap_end[];
-
-static struct gate idt[VECTOR_FIRST_UNUSED];
+static struct gate idt[VECTORS];
 static volatile uint32_t timer_ticks, pic_ticks;
-static uint32_t timer_pin;	/* of the IOAPIC, as the MP table has it */
-static unsigned int failures;
-static const char *cmdline = "";
 /* Not zero in the file: p_filesz counts, too. */
 static uint32_t initialized[1500] = { [0] = 0x11223344, [1499] = 0x99 };
 static uint32_t zeroes[1500];
-
-static void outb(uint16_t port, uint8_t v)
-{
-	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static void outw(uint16_t port, uint16_t v)
-{
-	asm volatile("outw %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static void outl(uint16_t port, uint32_t v)
-{
-	asm volatile("outl %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static uint8_t inb(uint16_t port)
-{
-	uint8_t v;
-
-	asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static uint32_t mmio_read(uint32_t address)
-{
-	return *(volatile uint32_t *)address;
-}
-
-static void mmio_write(uint32_t address, uint32_t v)
-{
-	*(volatile uint32_t *)address = v;
-}
-
-/* Low memory, which the compiler takes for a null pointer and what is behind it. */
-static uint16_t low_word(uint32_t address)
-{
-	uint16_t v;
-
-	asm volatile("movw (%1), %0" : "=r"(v) : "r"(address) : "memory");
-	return v;
-}
-
-static void put(const char *s)
-{
-	for (; *s; s++) {
-		while (!(inb(COM1 + 5) & 0x20))
-			;
-		outb(COM1, (uint8_t)*s);
-	}
-}
-
-static void put_hex(uint32_t v)
-{
-	char s[] = "0x00000000";
-
-	for (unsigned int i = 0; i < 8; i++)
-		s[9 - i] = "0123456789abcdef"[v >> 4 * i & 15];
-	put(s);
-}
-
-static bool check(bool ok, const char *what, uint32_t v)
-{
-	if (!ok) {
-		failures++;
-		put("pc32: FAIL: ");
-		put(what);
-		put(": got ");
-		put_hex(v);
-		put("\n");
-	}
-	return ok;
-}
-
-static bool same(const void *a, const char *b, unsigned int n)
-{
-	const char *s = a;
-
-	for (; n; n--)
-		if (*s++ != *b++)
-			return false;
-	return true;
-}
-
-/* The text after @name in the command line, or NULL. */
-static const char *arg(const char *name)
-{
-	const char *s, *a, *n;
-
-	for (s = cmdline; *s; s++) {
-		if (s != cmdline && s[-1] != ' ')
-			continue;
-		for (a = s, n = name; *n && *a == *n; a++, n++)
-			;
-		if (!*n)
-			return a;
-	}
-	return 0;
-}
-
-static uint32_t arg_number(const char *name)
-{
-	const char *s = arg(name);
-	uint32_t n = 0;
-
-	for (; s && *s >= '0' && *s <= '9'; s++)
-		n = n * 10 + (uint32_t)(*s - '0');
-	return n;
-}
 
 static void say_modules(const struct multiboot_info *mbi)
 {
@@ -237,130 +96,6 @@ static void check_bios_data(void)
 	check(low_word(0x413) == 639, "KiB of memory", low_word(0x413));
 	if (check(ebda >= 0x80000 && ebda < 0xa0000, "EBDA", ebda))
 		check((low_word(ebda) & 0xff) == 1, "EBDA's size", low_word(ebda));
-}
-
-static uint8_t sum_of(const void *data, uint32_t size)
-{
-	const uint8_t *byte = data;
-	uint8_t sum = 0;
-
-	while (size--)
-		sum += *byte++;
-	return sum;
-}
-
-/* Where the MP specification says, in its order. */
-static const uint8_t *find_mp(void)
-{
-	uint32_t ebda = (uint32_t)low_word(0x40e) << 4;
-	uint32_t base = (uint32_t)low_word(0x413) << 10;
-	const uint32_t from[] = { ebda, base - 1024, 0xf0000 };
-	const uint32_t to[] = { ebda + 1024, base, 0x100000 };
-
-	for (unsigned int i = 0; i < 3; i++)
-		for (uint32_t at = from[i]; at < to[i]; at += 16)
-			if (same((const void *)at, "_MP_", 4) && !sum_of((const void *)at, 16))
-				return (const void *)at;
-	return 0;
-}
-
-/* Returns how many CPUs there are. */
-static uint32_t check_mp_entries(const struct mp_table *table)
-{
-	const uint8_t *entry = (const void *)(table + 1);
-	uint32_t cpus = 0, boots = 0, ioapics = 0, buses = 0, timer = 0, locals = 0;
-
-	for (uint32_t i = 0; i < table->nr_entries; i++) {
-		switch (entry[0]) {
-		case 0:
-			check(entry[3] & 1, "a CPU that is not enabled", entry[3]);
-			check(entry[1] == cpus, "id of a CPU", entry[1]);
-			cpus++;
-			boots += entry[3] >> 1 & 1;
-			entry += 20;
-			continue;
-		case 1:
-			buses += same(entry + 2, "ISA   ", 6);
-			break;
-		case 2:
-			check(*(const uint32_t *)(entry + 4) == IOAPIC, "IOAPIC", entry[7]);
-			mmio_write(IOAPIC, 0);
-			check(entry[1] == (mmio_read(IOAPIC + 0x10) >> 24 & 15), "IOAPIC's id",
-			      entry[1]);
-			ioapics++;
-			break;
-		case 3:
-			if (entry[1] == 0 && entry[5] == 0) {
-				timer_pin = entry[7];
-				timer++;
-			}
-			break;
-		case 4:
-			locals += (entry[1] == 3 && entry[7] == 0) || (entry[1] == 1 && entry[7] == 1);
-			break;
-		default:
-			check(false, "type of an MP entry", entry[0]);
-		}
-		entry += 8;
-	}
-	check(entry == (const uint8_t *)table + table->length, "length of the MP table",
-	      table->length);
-	check(boots == 1, "CPUs that boot", boots);
-	check(buses == 1, "ISA buses", buses);
-	check(ioapics == 1, "IOAPICs", ioapics);
-	check(timer == 1, "pins of the timer", timer);
-	check(locals == 2, "local interrupts", locals);
-	return cpus;
-}
-
-static uint32_t check_mp(void)
-{
-	const uint8_t *pointer = find_mp();
-	const struct mp_table *table;
-
-	if (!check(pointer, "no MP table", 0))
-		return 0;
-	table = *(const struct mp_table **)(pointer + 4);
-	if (!check(same(table->signature, "PCMP", 4), "no PCMP", (uint32_t)table))
-		return 0;
-	check(!sum_of(table, table->length), "checksum of the MP table",
-	      sum_of(table, table->length));
-	check(table->lapic == LAPIC, "LAPIC", table->lapic);
-	return check_mp_entries(table);
-}
-
-static void wait_for(volatile uint32_t *count, uint32_t want)
-{
-	for (uint32_t i = 0; i < PATIENCE && *count < want; i++)
-		asm volatile("pause");
-}
-
-/* INIT and two SIPIs for each, as the MP specification has it. */
-static void start_cpus(uint32_t cpus)
-{
-	volatile uint32_t *count = (volatile uint32_t *)AP_COUNT;
-	uint8_t *to = (uint8_t *)AP_CODE;
-
-	for (const uint8_t *from = ap_start; from < ap_end; from++)
-		*to++ = *from;
-	for (uint32_t id = 1; id < cpus; id++) {
-		mmio_write(LAPIC + LAPIC_ICR_HIGH, id << 24);
-		mmio_write(LAPIC + LAPIC_ICR, 0xc500);
-		mmio_write(LAPIC + LAPIC_ICR, 0x8500);
-		for (unsigned int twice = 0; twice < 2; twice++) {
-			mmio_write(LAPIC + LAPIC_ICR_HIGH, id << 24);
-			mmio_write(LAPIC + LAPIC_ICR, 0x600 | AP_CODE >> 12);
-		}
-		wait_for(count, id);
-		if (!check(*count == id, "CPUs that started", *count))
-			return;
-	}
-	if (cpus < 2)
-		return;
-	check(low_word(AP_AX) == 0x8620, "AX of int 0x15",
-	      low_word(AP_AX));
-	check(low_word(AP_FLAGS) & FLAG_CARRY, "flags of int 0x15",
-	      low_word(AP_FLAGS));
 }
 
 static void set_gate(unsigned int vector, void (*handler)(void))
