@@ -37,7 +37,7 @@ static void call_option_fork_on(struct vm *vm, const char *arg)
 DECLARE_OPTION(fork_on, {
 	.name = "fork-on",
 	.arg = "HOW",
-	.help = "how the guest forks: ud2, port or off (Linux: port, others: ud2)",
+	.help = "how the guest forks: ud2, port or off (Linux, PVH: port, others: ud2)",
 	.handle = call_option_fork_on,
 });
 

@@ -14,7 +14,8 @@ static const char usage_head[] =
 	"Run a kernel image in a VM that can fork; exit with the guest's exit code.\n"
 	"\n"
 	"IMAGE is a multiboot 1 image (ELF or a.out kludge), a Linux bzImage or vmlinux,\n"
-	"or another ELF64 x86-64 executable. Guest args are joined by blanks.\n"
+	"a PVH kernel, a Solo5 hvt or Unikraft image, or another ELF64 x86-64 executable.\n"
+	"Guest args are joined by blanks.\n"
 	"ukrun ps shows the VMs that run; an image of that name is ./ps.\n"
 	"\n";
 

@@ -21,6 +21,7 @@
 
 struct device;
 struct device_state;
+struct hvt;
 struct props;
 struct qmp;
 struct vcpu;
@@ -79,6 +80,7 @@ struct vm {
 	struct reset reset;
 	struct identity identity;
 	struct qmp *qmp;	/* null: none */
+	struct hvt *hvt;	/* of a Solo5 guest; null: another */
 
 	bool paused;		/* by qmp: stopped, the main thread serves no vCPU */
 

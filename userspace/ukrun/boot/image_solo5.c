@@ -64,8 +64,6 @@ static void solo5_read_manifest(const struct image *image, struct solo5_manifest
 		    manifest->version, manifest->nr_entries, size);
 }
 
-static struct hvt *solo5_hvt;
-
 static void solo5_prepare(struct vm *vm, const struct image *image)
 {
 	struct solo5_manifest manifest;
@@ -76,7 +74,7 @@ static void solo5_prepare(struct vm *vm, const struct image *image)
 		die("%s: made for Solo5's target %u, version %u: ukrun has hvt (%u), version %u",
 		    image->path, abi.target, abi.version, SOLO5_ABI_HVT, SOLO5_ABI_VERSION);
 	solo5_read_manifest(image, &manifest);
-	solo5_hvt = hvt_create(vm, &manifest);
+	vm->hvt = hvt_create(vm, &manifest);
 }
 
 static void solo5_load(struct vm *vm, const struct image *image, struct boot *boot)
@@ -97,7 +95,7 @@ static void solo5_load(struct vm *vm, const struct image *image, struct boot *bo
 		    SOLO5_CMDLINE_MAX, strlen(cmdline));
 	boot->long_mode = true;
 	boot->rip = image_elf_load(vm, image);
-	page->manifest = solo5_hvt->manifest;
+	page->manifest = vm->hvt->manifest;
 	page->info.memory_size = vm->memory.low;
 	page->info.kernel_end = memory_claimed_end(vm);
 	page->info.tsc_hz = tsc_khz * 1000ULL;
