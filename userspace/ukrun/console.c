@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ static void console_option_serial(struct vm *vm, const char *arg)
 	else
 		die("-serial %s: stdio, file:PATH or null", arg);
 	console->path = console->kind == CONSOLE_FILE ? arg + 5 : NULL;
+	console->chosen = true;
 }
 
 DECLARE_OPTION(serial, {
@@ -58,9 +60,28 @@ void console_open(struct vm *vm)
 	}
 }
 
-void console_forked(struct vm *vm)
+struct console *console_create(const char *path)
 {
-	struct console *console = &vm->console;
+	struct console *console = xcalloc(1, sizeof(*console));
+
+	pthread_mutex_init(&console->lock, NULL);
+	console->kind = path ? CONSOLE_FILE : CONSOLE_NULL;
+	console->path = path;
+	console->fd = path ? console_open_file(path) : -1;
+	if (path && console->fd < 0)
+		die_errno("-chardev file,path=%s", path);
+	return console;
+}
+
+bool console_is_ready(const struct console *console)
+{
+	struct pollfd pollfd = { .fd = console->fd, .events = POLLOUT };
+
+	return console->fd < 0 || poll(&pollfd, 1, 0) == 1;
+}
+
+void console_forked(struct vm *vm, struct console *console)
+{
 	char *path;
 
 	pthread_mutex_init(&console->lock, NULL);
@@ -72,8 +93,8 @@ void console_forked(struct vm *vm)
 	path = xasprintf("%s.%llu", console->path, (unsigned long long)vm->id);
 	console->fd = console_open_file(path);
 	if (console->fd < 0)
-		vm_warn(vm, "-serial file:%s: %s: the output of this VM is lost", path,
-			strerror(errno));
+		vm_warn(vm, "%s: %s: the output of this VM is lost", path, strerror(errno));
+	free(path);
 }
 
 /* All of it, also to a pipe that is full or set to non-blocking by others. */
@@ -103,9 +124,8 @@ static void console_put(struct console *console, struct iovec *iov, int n)
 }
 
 /* Write out the collected line or part of one. Lets go of the family's lock. */
-static void console_put_line(struct vm *vm)
+static void console_put_line(struct vm *vm, struct console *console)
 {
-	struct console *console = &vm->console;
 	struct family_shared *shared = vm->family.shared;
 	uint64_t open_line;
 	struct iovec iov[3];
@@ -126,9 +146,9 @@ static void console_put_line(struct vm *vm)
 	console->used = 0;
 }
 
-static void console_write_lines(struct vm *vm, const char *text, size_t size)
+static void console_write_lines(struct vm *vm, struct console *console, const char *text,
+				size_t size)
 {
-	struct console *console = &vm->console;
 	bool waited = console->used;
 
 	for (; size; text++, size--) {
@@ -136,26 +156,27 @@ static void console_write_lines(struct vm *vm, const char *text, size_t size)
 		if (*text != '\n' && console->used != sizeof(console->line))
 			continue;
 		family_lock_output(vm);
-		console_put_line(vm);
+		console_put_line(vm, console);
 	}
 	console->grown = true;
 	if (console->used && !waited)
 		loop_wake(vm);
 }
 
-void console_write(struct vm *vm, const void *text, size_t size)
+void console_write(struct vm *vm, struct console *console, const void *text, size_t size)
 {
-	struct console *console = &vm->console;
 	struct iovec iov = { (void *)text, size };
 
 	if (console->kind == CONSOLE_NULL || !size)
 		return;
 	pthread_mutex_lock(&console->lock);
 	if (console->kind == CONSOLE_STDIO && vm->family.shared->several) {
-		console_write_lines(vm, text, size);
+		console_write_lines(vm, console, text, size);
 	} else {
 		console_put(console, &iov, 1);
-		vm->family.shared->open_line = ((const char *)text)[size - 1] == '\n' ? 0 : vm->id;
+		if (console->kind == CONSOLE_STDIO)
+			vm->family.shared->open_line = ((const char *)text)[size - 1] == '\n' ?
+						       0 : vm->id;
 	}
 	pthread_mutex_unlock(&console->lock);
 }
@@ -175,7 +196,7 @@ static bool console_try_flush(struct vm *vm, bool stale)
 	if (poll(&pollfd, 1, 0) != 1 || pthread_mutex_trylock(&console->lock))
 		return !console->used;
 	if (console->used && !(stale && console->grown) && family_try_lock_output(vm))
-		console_put_line(vm);
+		console_put_line(vm, console);
 	console->grown = false;
 	done = !console->used;
 	pthread_mutex_unlock(&console->lock);

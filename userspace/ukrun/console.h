@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where the text of the guest goes (-serial), and how that of several VMs on
- * one terminal is told apart.
+ * Where the text of the guest goes (-serial, -chardev), and how that of several
+ * VMs on one terminal is told apart.
  */
 #ifndef UKRUN_CONSOLE_H
 #define UKRUN_CONSOLE_H
@@ -22,6 +22,7 @@ enum console_kind {
 
 struct console {
 	enum console_kind kind;
+	bool chosen;	/* by an option */
 	const char *path;
 	int fd;
 	/* Held while writing, which may take for ever: not by the main thread. */
@@ -44,9 +45,15 @@ struct console {
 #define CONSOLE_FLUSH_TTY_MS	50
 #define CONSOLE_FLUSH_MS	1000
 
+/* That of -serial, vm->console, which alone may be the terminal. */
 void console_open(struct vm *vm);
-/* From any vCPU. */
-void console_write(struct vm *vm, const void *text, size_t size);
+/* Another: a file, or, without @path, nowhere. Dies when it cannot be opened. */
+struct console *console_create(const char *path);
+/* From any thread. */
+void console_write(struct vm *vm, struct console *console, const void *text, size_t size);
+/* Would it take CONSOLE_PIECE bytes, unless others are quicker, without a wait for who reads? */
+#define CONSOLE_PIECE	1024
+bool console_is_ready(const struct console *console);
 /* Does an unfinished line wait? */
 bool console_waits(struct vm *vm);
 /* Write it if it has not grown since the last call and nobody is in the way. */
@@ -54,6 +61,6 @@ void console_flush_stale(struct vm *vm);
 /* Write it, unless that does not work out for CONSOLE_FLUSH_MS. */
 void console_flush(struct vm *vm);
 /* In a child: own file, empty line. */
-void console_forked(struct vm *vm);
+void console_forked(struct vm *vm, struct console *console);
 
 #endif

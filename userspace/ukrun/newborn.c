@@ -131,7 +131,7 @@ int newborn_finish(struct vm *vm, const struct fork_job *job)
 	ret = ret ?: identity_renew(vm, job->frozen);
 	if (ret)
 		return ret;
-	console_forked(vm);
+	console_forked(vm, &vm->console);
 	ret = device_forked_all(vm);
 	if (ret)
 		return ret;

@@ -14,6 +14,7 @@
 
 struct serial {
 	struct vm *vm;
+	struct console *console;
 	pthread_mutex_t lock;
 
 	struct_group(state,
@@ -268,7 +269,7 @@ static void serial_write(void *dev, uint64_t offset, unsigned int size, uint64_t
 	for (i = 0; i < size; i++) {
 		byte = value >> (8 * i);
 		if (serial_transmits(serial, offset + i))
-			console_write(serial->vm, &byte, 1);
+			console_write(serial->vm, serial->console, &byte, 1);
 		pthread_mutex_lock(&serial->lock);
 		serial_set(serial, offset + i, byte);
 		serial_update_irq(serial);
@@ -335,10 +336,12 @@ static void serial_setup(struct vm *vm)
 	serial->vm = vm;
 	serial->divisor[0] = 12;	/* 9600 */
 	pthread_mutex_init(&serial->lock, NULL);
-	vm->console.receive = serial_receive;
-	vm->console.receive_break = serial_receive_break;
-	vm->console.room = serial_get_room;
-	vm->console.dev = serial;
+	/* Another device may have the terminal (-chardev stdio). */
+	serial->console = vm->console.dev ? console_create(NULL) : &vm->console;
+	serial->console->receive = serial_receive;
+	serial->console->receive_break = serial_receive_break;
+	serial->console->room = serial_get_room;
+	serial->console->dev = serial;
 	io_add(vm, IO_PORT, SERIAL_PORT, 8, &ops, serial);
 	device_add(vm, &type, serial);
 	device_add_state(vm, &serial->state, sizeof(serial->state));

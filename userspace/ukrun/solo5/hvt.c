@@ -39,7 +39,7 @@ static void hvt_puts(struct hvt *hvt, void *args)
 	const void *text = hvt_memory(hvt, call.data, call.size);
 
 	if (text)
-		console_write(hvt->vm, text, call.size);
+		console_write(hvt->vm, &hvt->vm->console, text, call.size);
 }
 
 static void hvt_poll(struct hvt *hvt, void *args)

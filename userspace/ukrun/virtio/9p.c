@@ -55,6 +55,15 @@ static void p9_kicked(struct virtio *virtio, struct queue *queue)
 		virtio_tell(virtio, queue);
 }
 
+/* A driver that begins anew has forgotten what it had open. */
+static void p9_reset(struct virtio *virtio)
+{
+	struct p9 *p9 = virtio->dev;
+
+	fid_remove_all(&p9->server.fids);
+	p9->server.message_max = 0;
+}
+
 static int p9_forked(struct virtio *virtio)
 {
 	struct p9 *p9 = virtio->dev;
@@ -71,6 +80,7 @@ static void p9_create(struct vm *vm, struct props *props)
 		.nr_queues = 1,
 		.queue_size = 128,
 		.kicked = p9_kicked,
+		.reset = p9_reset,
 		.forked = p9_forked,
 	};
 	struct fsdev *fsdev = fsdev_open(vm, props_need(props, "fsdev"));

@@ -173,6 +173,11 @@ bool queue_pop(struct queue *queue, struct chain *chain)
 	return true;
 }
 
+void queue_unpop(struct queue *queue)
+{
+	queue->state.next_avail--;
+}
+
 void queue_push(struct queue *queue, uint16_t head, uint32_t written)
 {
 	struct queue_state *state = &queue->state;

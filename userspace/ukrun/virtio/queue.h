@@ -67,6 +67,8 @@ bool queue_has(struct queue *queue);
  * adds one; or there is an error.
  */
 bool queue_pop(struct queue *queue, struct chain *chain);
+/* As if the last chain had not been taken. */
+void queue_unpop(struct queue *queue);
 /* Give a chain back; the device has written the first @written bytes of its in part. */
 void queue_push(struct queue *queue, uint16_t head, uint32_t written);
 

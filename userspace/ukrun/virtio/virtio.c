@@ -124,6 +124,8 @@ static void virtio_reset(struct virtio *virtio)
 	virtio->state = fresh;
 	for (i = 0; i < virtio->class->nr_queues; i++)
 		virtio->queues[i].state = (struct queue_state){};
+	if (virtio->class->reset)
+		virtio->class->reset(virtio);
 }
 
 /* Is this driver one that we can work with? */

@@ -19,7 +19,7 @@
 #include "virtio/queue.h"
 #include "worker.h"
 
-#define VIRTIO_QUEUES_MAX	4
+#define VIRTIO_QUEUES_MAX	16
 #define VIRTIO_BIT(n)		(1ULL << (n))
 
 struct virtio;
@@ -41,6 +41,9 @@ struct virtio_class {
 	bool (*busy)(struct virtio *virtio);
 	/* The driver has read the configuration; on its vCPU's thread. */
 	void (*config_read)(struct virtio *virtio, uint64_t offset);
+
+	/* The driver has reset the device, whose thread has ended; on its vCPU's thread. */
+	void (*reset)(struct virtio *virtio);
 
 	/* As in struct device_type, on the main thread, with the device's thread ended. */
 	void (*quiesced)(struct virtio *virtio);
