@@ -31,11 +31,23 @@ image_add_libs() {
 	local root=$1 file=$2 lib
 	[ "$(head -c 4 "$file" | tr -d '\0')" = $'\177ELF' ] || return 0
 	readelf -lW "$file" 2>/dev/null | grep -q 'program interpreter: /lib' || return 0
-	ldd "$file" | sed -nE 's#.*(=> |^[[:space:]]*)(/[^ ]+) \(0x.*#\2#p' |
+	{ echo "$file"; image_libs_later "$file"; } | xargs ldd |
+		sed -nE 's#.*(=> |^[[:space:]]*|^)(/[^ ]+)( \(0x.*|:)$#\2#p' | sort -u |
 	while read -r lib; do
+		[ "$lib" != "$file" ] || continue
 		[ -e "$root$lib" ] && continue
 		mkdir -p "$root$(dirname "$lib")"
 		cp -L "$lib" "$root$lib"
+	done
+}
+
+# What a program may load when it is needed (dlopen()): it has the name in it.
+image_libs_later() {
+	local name
+	{ strings "$1" | grep -E '^lib[a-z0-9-]+\.so\.[0-9]+$' || true; } | sort -u |
+	while read -r name; do
+		PATH=$PATH:/usr/sbin:/sbin ldconfig -p |
+			awk -v name="$name" '$1 == name && !found++ { print $NF }'
 	done
 }
 

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <slirp/libslirp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "helper.h"
 #include "log.h"
 #include "net/netdev.h"
+#include "net/slirp.h"
 #include "props.h"
 #include "sandbox.h"
 #include "worker.h"
@@ -56,6 +56,7 @@ struct timer {
 
 struct user {
 	struct netdev *netdev;
+	const struct slirp_calls *lib;
 	Slirp *slirp;
 	bool restricted, own_clone;
 	const char *hostname;
@@ -216,7 +217,7 @@ static void user_poll(struct netdev *netdev, struct poll_set *set)
 	int64_t left;
 
 	user_deliver(user);
-	slirp_pollfds_fill(user->slirp, &timeout, user_add_poll, set);
+	user->lib->pollfds_fill(user->slirp, &timeout, user_add_poll, set);
 	if (timeout != UINT32_MAX)
 		poll_set_limit(set, timeout > 60000 ? 60000 : timeout);
 	for (timer = user->timers; timer; timer = timer->next) {
@@ -246,7 +247,7 @@ static void user_polled(struct netdev *netdev, const struct poll_set *set)
 	struct user *user = netdev->backend;
 
 	user->polled = set;
-	slirp_pollfds_poll(user->slirp, 0, user_get_revents, user);
+	user->lib->pollfds_poll(user->slirp, 0, user_get_revents, user);
 	user_run_timers(user);
 	user_deliver(user);
 }
@@ -265,7 +266,7 @@ static void user_send(struct netdev *netdev, struct iovec *iov, unsigned int n)
 	}
 	/* An Ethernet header at least. */
 	if (size >= netdev->header + 14)
-		slirp_input(user->slirp, user->buffer + netdev->header, size - netdev->header);
+		user->lib->input(user->slirp, user->buffer + netdev->header, size - netdev->header);
 }
 
 /* A listening socket that others of our family may have as well. */
@@ -316,13 +317,13 @@ static int user_add_forward(struct user *user, const struct forward *forward)
 	int fd, ret = -ENOENT;
 
 	nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 0xfe0000);
-	if (slirp_add_hostfwd(user->slirp, 0, nobody.sin_addr, 0, forward->guest,
+	if (user->lib->add_hostfwd(user->slirp, 0, nobody.sin_addr, 0, forward->guest,
 			      forward->guest_port))
 		return -EADDRNOTAVAIL;
 	fd = forward->privileged ? helper_open(forward->offer) : user_listen(forward);
 	if (fd < 0)
 		return fd;
-	slirp_pollfds_fill(user->slirp, &timeout, user_add_poll, &set);
+	user->lib->pollfds_fill(user->slirp, &timeout, user_add_poll, &set);
 	for (i = 0; i < set.used && ret; i++)
 		if (user_is_listening(set.fds[i].fd, &nobody))
 			ret = dup3(fd, set.fds[i].fd, O_CLOEXEC) < 0 ? -errno : 0;
@@ -348,7 +349,7 @@ static int user_start_slirp(struct user *user)
 	config.vnameserver.s_addr = htonl(0x0a000203);
 	config.vdhcp_start.s_addr = htonl(0x0a00020f);
 	user_drop_waiting(user);
-	user->slirp = slirp_new(&config, &user_callbacks, user);
+	user->slirp = user->lib->new(&config, &user_callbacks, user);
 	if (!user->slirp)
 		return -ENOMEM;
 	for (i = 0; i < user->nr_forwards && !ret; i++) {
@@ -365,7 +366,7 @@ static int user_forked(struct netdev *netdev)
 	struct user *user = netdev->backend;
 
 	/* Closes our copies of sockets; the parent's connections do not notice. */
-	slirp_cleanup(user->slirp);
+	user->lib->cleanup(user->slirp);
 	user->slirp = NULL;
 	if (!user->own_clone) {
 		user_drop_waiting(user);
@@ -462,6 +463,7 @@ static void user_create(struct netdev *netdev, struct props *props)
 	unsigned int i;
 
 	user->netdev = netdev;
+	user->lib = slirp_load();
 	netdev->backend = user;
 	user->restricted = props_bool(props, "restrict", false);
 	user->hostname = props_get(props, "hostname") ?: "ukrun";
