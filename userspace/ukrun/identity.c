@@ -26,15 +26,11 @@ static int identity_write(struct vm *vm, uint64_t gpa, uint64_t elapsed)
 		.id = vm->id,
 		.elapsed_ns = elapsed,
 	};
-	void *at = memory_at(vm, gpa, sizeof(identity));
 
-	if (!at)
-		return -EFAULT;
 	/* Up to 256 bytes come whole once the host's generator is ready. */
 	if (getrandom(identity.random, sizeof(identity.random), 0) != sizeof(identity.random))
 		return -EIO;
-	memcpy(at, &identity, sizeof(identity));
-	return 0;
+	return memory_write(vm, gpa, &identity, sizeof(identity));
 }
 
 int64_t identity_register(struct vm *vm, uint64_t gpa)

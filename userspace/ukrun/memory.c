@@ -195,6 +195,24 @@ unsigned int memory_ranges(const struct vm *vm, struct memory_range *ranges)
 	return n;
 }
 
+int memory_read(const struct vm *vm, uint64_t gpa, void *to, size_t size)
+{
+	const uint8_t *at = memory_at(vm, gpa, size);
+
+	if (!at)
+		return -EFAULT;
+	return pread(vm->memory.fd, to, size, at - vm->memory.base) == (ssize_t)size ? 0 : -EIO;
+}
+
+int memory_write(const struct vm *vm, uint64_t gpa, const void *from, size_t size)
+{
+	const uint8_t *at = memory_at(vm, gpa, size);
+
+	if (!at)
+		return -EFAULT;
+	return pwrite(vm->memory.fd, from, size, at - vm->memory.base) == (ssize_t)size ? 0 : -EIO;
+}
+
 void *memory_claim(struct vm *vm, uint64_t gpa, uint64_t size, const char *what)
 {
 	struct memory *memory = &vm->memory;

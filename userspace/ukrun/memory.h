@@ -77,6 +77,13 @@ void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size);
 unsigned int memory_ranges(const struct vm *vm, struct memory_range *ranges);
 
 /*
+ * A few bytes, by the file: a page that is not mapped here stays so, for to map it
+ * costs several times as much. 0, -EFAULT (as memory_at()), -EIO.
+ */
+int memory_read(const struct vm *vm, uint64_t gpa, void *to, size_t size);
+int memory_write(const struct vm *vm, uint64_t gpa, const void *from, size_t size);
+
+/*
  * Take memory for a part of the image: dies, with the -m it takes, unless it
  * is RAM above the first MiB, or free in there, that nothing else has taken.
  */

@@ -25,17 +25,20 @@ static int vmgenid_write(struct vm *vm, struct vmgenid *vmgenid)
 {
 	if (getrandom(vmgenid->id, ID_SIZE, 0) != ID_SIZE)
 		return -EIO;
-	memcpy(memory_at(vm, ACPI_VMGENID, ID_SIZE), vmgenid->id, ID_SIZE);
-	return 0;
+	return memory_write(vm, ACPI_VMGENID, vmgenid->id, ID_SIZE);
 }
 
 static int vmgenid_renew(struct vm *vm, void *dev)
 {
 	struct vmgenid *vmgenid = dev;
+	uint8_t there[ID_SIZE];
 	int ret;
 
+	ret = memory_read(vm, ACPI_VMGENID, there, ID_SIZE);
+	if (ret)
+		return ret;
 	/* A guest without ACPI may have made the place its own. */
-	if (memcmp(memory_at(vm, ACPI_VMGENID, ID_SIZE), vmgenid->id, ID_SIZE))
+	if (memcmp(there, vmgenid->id, ID_SIZE))
 		return 0;
 	ret = vmgenid_write(vm, vmgenid);
 	if (ret)
