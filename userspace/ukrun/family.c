@@ -149,6 +149,13 @@ int family_join(struct vm *vm)
 	return 0;
 }
 
+void family_touch_next(const struct vm *vm)
+{
+	struct family_shared *shared = vm->family.shared;
+
+	(void)atomic_load(&shared->vms[shared->last_id % vm->config.max_vms].id);
+}
+
 bool family_is_alive(const struct vm *vm, uint64_t id)
 {
 	return id == vm->id || (id && id < INT64_MAX - LOCK_ID &&

@@ -64,6 +64,9 @@ uint64_t family_next_id(const struct vm *vm);
 /* The calling process is VM @vm->id from now on. 0 or -EAGAIN. */
 int family_join(struct vm *vm);
 
+/* Map here what the next to join will write. */
+void family_touch_next(const struct vm *vm);
+
 bool family_is_alive(const struct vm *vm, uint64_t id);
 
 /* 0 or -ESRCH. */

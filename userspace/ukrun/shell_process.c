@@ -19,17 +19,26 @@
 
 #define PAGE	4096UL
 
-/*
- * The pages of this program's data, of which there is one copy with the parent
- * until one of the two writes: now rather than when a guest waits for it.
- */
-static void shell_own_data(void)
+/* A kernel that cannot do so will when it has to. */
+static void shell_populate(const char *start, const char *end, int how)
 {
-	extern char __data_start[], _end[];
-	uintptr_t start = (uintptr_t)__data_start & -PAGE;
+	uintptr_t first = (uintptr_t)start & -PAGE;
 
-	/* A kernel that cannot do so will when it has to. */
-	madvise((void *)start, (uintptr_t)_end - start, MADV_POPULATE_WRITE);
+	madvise((void *)first, (uintptr_t)end - first, how);
+}
+
+/*
+ * Pages of this program: its code, which fork() does not map, and its data, of which
+ * there is one copy with the parent until one of the two writes. Now rather than when
+ * a guest waits for it.
+ */
+static void shell_take_pages(struct vm *vm)
+{
+	extern char __executable_start[], etext[], __data_start[], _end[];
+
+	shell_populate(__executable_start, etext, MADV_POPULATE_READ);
+	shell_populate(__data_start, _end, MADV_POPULATE_WRITE);
+	family_touch_next(vm);
 }
 
 /* A VM whose vCPUs have threads, which wait where those of a stopped VM do. */
@@ -46,7 +55,7 @@ static int shell_make_vm(struct vm *vm, int template)
 	}
 	close(template);
 	vm_stop_new(vm);
-	shell_own_data();
+	shell_take_pages(vm);
 	return 0;
 }
 
