@@ -139,14 +139,11 @@ static struct json_object *commands_tree(struct vm *vm, struct qmp_error *error)
 	return list;
 }
 
-const struct qmp_command qmp_commands[] = {
-	{ "query-version", commands_version },
-	{ "query-status", commands_status },
-	{ "stop", commands_stop },
-	{ "cont", commands_cont },
-	{ "system_powerdown", commands_powerdown },
-	{ "quit", commands_quit },
-	{ "x-kvmfork-fork", qmp_fork },
-	{ "x-kvmfork-tree", commands_tree },
-	{},
-};
+DECLARE_QMP_COMMAND(version, { "query-version", .run = commands_version });
+DECLARE_QMP_COMMAND(status, { "query-status", .run = commands_status });
+DECLARE_QMP_COMMAND(stop, { "stop", .run = commands_stop });
+DECLARE_QMP_COMMAND(cont, { "cont", .run = commands_cont });
+DECLARE_QMP_COMMAND(powerdown, { "system_powerdown", .run = commands_powerdown });
+DECLARE_QMP_COMMAND(quit, { "quit", .run = commands_quit });
+DECLARE_QMP_COMMAND(fork, { "x-kvmfork-fork", .run = qmp_fork });
+DECLARE_QMP_COMMAND(tree, { "x-kvmfork-tree", .run = commands_tree });

@@ -130,11 +130,13 @@ static void __printf(2, 3) qmp_fail(struct qmp_error *error, const char *fmt, ..
 	va_end(ap);
 }
 
-/* The object's form; null with @error. */
-static const char *qmp_parse(struct json_object *object, struct qmp_error *error)
+/* The object's form: its command, null with @error, and arguments, which may be null. */
+static const char *qmp_parse(struct json_object *object, struct json_object **arguments,
+			     struct qmp_error *error)
 {
 	const char *name = NULL;
 
+	*arguments = NULL;
 	if (!json_object_is_type(object, json_type_object)) {
 		qmp_fail(error, "QMP input must be a JSON object");
 		return NULL;
@@ -144,11 +146,7 @@ static const char *qmp_parse(struct json_object *object, struct qmp_error *error
 			name = json_object_get_string(value);
 		} else if (!strcmp(key, "arguments") &&
 			   json_object_is_type(value, json_type_object)) {
-			json_object_object_foreach(value, argument, unused) {
-				(void)unused;
-				qmp_fail(error, "Parameter '%s' is unexpected", argument);
-				return NULL;
-			}
+			*arguments = value;
 		} else if (strcmp(key, "id")) {
 			qmp_fail(error, "QMP input member '%s' is unexpected", key);
 			return NULL;
@@ -159,11 +157,47 @@ static const char *qmp_parse(struct json_object *object, struct qmp_error *error
 	return name;
 }
 
+/* Those that it takes, and no others: its number. */
+static bool qmp_take_arguments(struct json_object *arguments, const char *wanted,
+			       uint64_t *number, struct qmp_error *error)
+{
+	bool found = false;
+
+	if (arguments) {
+		json_object_object_foreach(arguments, key, value) {
+			if (!wanted || strcmp(key, wanted)) {
+				qmp_fail(error, "Parameter '%s' is unexpected", key);
+				return false;
+			}
+			if (!json_object_is_type(value, json_type_int) ||
+			    json_object_get_int64(value) < 0) {
+				qmp_fail(error, "Parameter '%s' must be a number", key);
+				return false;
+			}
+			*number = json_object_get_int64(value);
+			found = true;
+		}
+	}
+	if (wanted && !found)
+		qmp_fail(error, "Parameter '%s' is missing", wanted);
+	return !wanted || found;
+}
+
+static struct json_object *qmp_run_command(struct vm *vm, const struct qmp_command *command,
+					   struct json_object *arguments, struct qmp_error *error)
+{
+	uint64_t number = 0;
+
+	if (!qmp_take_arguments(arguments, command->argument, &number, error))
+		return NULL;
+	return command->argument ? command->set(vm, number, error) : command->run(vm, error);
+}
+
 static struct json_object *qmp_run(struct vm *vm, struct client *client, const char *name,
-				   struct qmp_error *error)
+				   struct json_object *arguments, struct qmp_error *error)
 {
 	bool negotiates = !strcmp(name, "qmp_capabilities");
-	const struct qmp_command *command;
+	const struct qmp_command *const *command;
 
 	error->class = "CommandNotFound";
 	if (negotiates != !client->negotiated) {
@@ -176,9 +210,9 @@ static struct json_object *qmp_run(struct vm *vm, struct client *client, const c
 		client->negotiated = true;
 		return json_object_new_object();
 	}
-	for (command = qmp_commands; command->name; command++)
-		if (!strcmp(command->name, name))
-			return command->run(vm, error);
+	for (command = __start_ukrun_qmp; command < __stop_ukrun_qmp; command++)
+		if (!strcmp((*command)->name, name))
+			return qmp_run_command(vm, *command, arguments, error);
 	snprintf(error->text, sizeof(error->text), "The command %s has not been found", name);
 	return NULL;
 }
@@ -186,18 +220,20 @@ static struct json_object *qmp_run(struct vm *vm, struct client *client, const c
 /* Takes @object. */
 static void client_execute(struct vm *vm, struct client *client, struct json_object *object)
 {
-	struct json_object *id = NULL, *result = NULL;
+	struct json_object *id = NULL, *result = NULL, *arguments;
 	struct qmp_error error = {};
-	const char *name = qmp_parse(object, &error);
+	const char *name = qmp_parse(object, &arguments, &error);
+	bool bare = !arguments || !json_object_object_length(arguments);
 
 	json_object_object_get_ex(object, "id", &id);
 	json_object_get(id);
-	if (name && client->negotiated && !strcmp(name, "x-kvmfork-fork") && !client->wants_fork) {
+	if (name && client->negotiated && !strcmp(name, "x-kvmfork-fork") && bare &&
+	    !client->wants_fork) {
 		client->wants_fork = true;
 		client->fork_id = id;
 	} else {
 		if (name)
-			result = qmp_run(vm, client, name, &error);
+			result = qmp_run(vm, client, name, arguments, &error);
 		client_answer(client, result, &error, id);
 	}
 	json_object_put(object);

@@ -9,6 +9,9 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "compiler.h"
 
 struct poll_set;
 struct vm;
@@ -28,13 +31,23 @@ struct qmp_error {
 
 #define QMP_GENERIC	"GenericError"
 
+/* Declared in the file that it is about, as devices are. */
 struct qmp_command {
 	const char *name;
 	struct json_object *(*run)(struct vm *vm, struct qmp_error *error);
+	/* Or of one that has an argument, called so: a whole number, which must be there. */
+	const char *argument;
+	struct json_object *(*set)(struct vm *vm, uint64_t number, struct qmp_error *error);
 };
 
-/* commands.c; ends with one that has no name. None of them has arguments. */
-extern const struct qmp_command qmp_commands[];
+#define DECLARE_QMP_COMMAND(id, ...)					\
+	static const struct qmp_command declared_qmp_##id = __VA_ARGS__; \
+	static const struct qmp_command *const declared_qmp_ptr_##id	\
+	__section("ukrun_qmp") __used = &declared_qmp_##id
+
+/* Bounds of the linker section. */
+extern const struct qmp_command *const __start_ukrun_qmp[];
+extern const struct qmp_command *const __stop_ukrun_qmp[];
 
 /* { "qemu": ..., "package": ... } */
 struct json_object *qmp_version(void);

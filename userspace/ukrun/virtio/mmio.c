@@ -186,7 +186,10 @@ static void mmio_set(struct virtio *virtio, uint64_t offset, uint32_t value)
 		virtio_set_status(virtio, value & 0xff);
 		break;
 	default:
-		mmio_set_queue(virtio, offset, value);
+		if (offset < VIRTIO_MMIO_CONFIG)
+			mmio_set_queue(virtio, offset, value);
+		else if (virtio->class->config_write)
+			virtio->class->config_write(virtio, offset - VIRTIO_MMIO_CONFIG, value);
 	}
 }
 

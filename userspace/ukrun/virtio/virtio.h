@@ -41,6 +41,8 @@ struct virtio_class {
 	bool (*busy)(struct virtio *virtio);
 	/* The driver has read the configuration; on its vCPU's thread. */
 	void (*config_read)(struct virtio *virtio, uint64_t offset);
+	/* It writes there; the same. */
+	void (*config_write)(struct virtio *virtio, uint64_t offset, uint32_t value);
 
 	/* The driver has reset the device, whose thread has ended; on its vCPU's thread. */
 	void (*reset)(struct virtio *virtio);
