@@ -13,6 +13,8 @@ enum target {
 	TARGET_NET,
 	TARGET_RNG,
 	TARGET_9P,	/* a session with two handles: 0 the root, 1 a file that is open */
+	TARGET_SERIAL,	/* a console and a port, with input */
+	TARGET_BALLOON,
 	NR_TARGETS,
 };
 

@@ -181,6 +181,10 @@ int main(int argc, char **argv)
 	save_buffer(argv[1], TARGET_NET, 0x600, true);
 	save_buffer(argv[1], TARGET_NET, 74, false);
 	save_buffer(argv[1], TARGET_RNG, 64, true);
+	save_buffer(argv[1], TARGET_SERIAL, 64, true);
+	save_buffer(argv[1], TARGET_SERIAL, 64, false);
+	save_buffer(argv[1], TARGET_BALLOON, 4096, true);
+	save_buffer(argv[1], TARGET_BALLOON, 16, false);
 	for (i = 0; i < sizeof(p9_seeds) / sizeof(p9_seeds[0]); i++)
 		save_p9(argv[1], &p9_seeds[i]);
 	return 0;

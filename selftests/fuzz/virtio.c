@@ -23,6 +23,8 @@
 #include "virtio/net.c"
 #include "virtio/rng.c"
 #include "virtio/9p.c"
+#include "virtio/console.c"
+#include "virtio/balloon.c"
 #include "9p/file.h"
 #include "disk/cow.c"
 
@@ -74,7 +76,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	guest = area + GUEST_MEMORY;
-	assert(area != MAP_FAILED && !mprotect(guest, GUEST_MEMORY, PROT_READ | PROT_WRITE));
+	vm.memory.fd = memfd_create("guest memory", 0);
+	assert(area != MAP_FAILED && !ftruncate(vm.memory.fd, GUEST_MEMORY) &&
+	       mmap(guest, GUEST_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		    vm.memory.fd, 0) == guest);
+	vm.loop.event_fd = -1;
 	vm.memory.base = guest;
 	vm.memory.size = GUEST_MEMORY;
 	vm.memory.low = GUEST_MEMORY;
@@ -298,6 +304,54 @@ static void fuzz_9p(const struct input *input)
 	close(parent);
 }
 
+static void fuzz_serial(const struct input *input)
+{
+	static const struct virtio_class class = {
+		.name = "virtio-serial", .nr_queues = QUEUES, .queue_size = 128,
+		.kicked = bus_kicked, .reset = bus_reset,
+	};
+	static struct console nowhere = { .kind = CONSOLE_NULL, .fd = -1 };
+	static struct port ports[2];
+	static struct bus bus;
+	struct virtio virtio = {};
+	unsigned int i;
+
+	bus.virtio = &virtio;
+	virtio.dev = &bus;
+	virtio.state.status = VIRTIO_CONFIG_S_DRIVER_OK;
+	class.reset(&virtio);
+	for (i = 0; i < 2; i++) {
+		ports[i] = (struct port){
+			.bus = &bus, .nr = i, .name = i ? "port" : NULL, .is_console = !i,
+			.console = &nowhere, .used = 100, .lock = PTHREAD_MUTEX_INITIALIZER,
+		};
+		bus.ports[i] = &ports[i];
+		bus.open[i] = input->event_idx & 2;
+	}
+	fuzz_virtio(&virtio, &class, &bus, input);
+	virtio.state.driver_features |= VIRTIO_BIT(VIRTIO_CONSOLE_F_MULTIPORT);
+	for (i = 0; i < ROUNDS; i++)
+		fuzz_kick(&virtio);
+	assert(bus.nr_pending <= PENDING_MAX && ports[0].used <= 100 && ports[1].used <= 100);
+}
+
+static void fuzz_balloon(const struct input *input)
+{
+	static const struct virtio_class class = {
+		.name = "virtio-balloon", .nr_queues = 3, .queue_size = 128,
+		.kicked = balloon_kicked,
+	};
+	static struct balloon balloon;
+	struct virtio virtio = {};
+
+	balloon.virtio = &virtio;
+	fuzz_virtio(&virtio, &class, &balloon, input);
+	virtio.state.driver_features |= VIRTIO_BIT(VIRTIO_BALLOON_F_REPORTING);
+	fuzz_kick(&virtio);
+	/* All holes lie in memory, and none is left over for another driver. */
+	assert(!balloon.warned && !balloon.end);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input;
@@ -315,6 +369,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_rng(&input);
 	else if (target == TARGET_9P)
 		fuzz_9p(&input);
+	else if (target == TARGET_SERIAL)
+		fuzz_serial(&input);
+	else if (target == TARGET_BALLOON)
+		fuzz_balloon(&input);
 	else
 		fuzz_blk(&input, target);
 	return 0;
