@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <cap-ng.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -23,7 +21,7 @@
 #include "sandbox.h"
 #include "vm.h"
 
-#define RULES_MAX	64
+#define RULES_MAX	128
 #define MASK_ALL	~0ULL
 /* An ioctl's request has 32 bits, whatever is in the register. */
 #define MASK_REQUEST	0xffffffffULL
@@ -92,8 +90,20 @@ DECLARE_OPTION(sandbox, {
 	.handle = sandbox_option,
 });
 
+static bool sandbox_is_same(const struct sandbox_rule *a, const struct sandbox_rule *b)
+{
+	return a->call == b->call && a->always == b->always && a->if_arg.arg == b->if_arg.arg &&
+	       a->if_arg.datum_a == b->if_arg.datum_a && a->if_arg.datum_b == b->if_arg.datum_b;
+}
+
+/* There may be many devices of a kind. */
 static void sandbox_add(const struct sandbox_rule *rule)
 {
+	unsigned int i;
+
+	for (i = 0; i < nr_rules; i++)
+		if (sandbox_is_same(&rules[i], rule))
+			return;
 	if (nr_rules == RULES_MAX)
 		die("sandbox: more than %d rules of devices", RULES_MAX);
 	rules[nr_rules++] = *rule;
