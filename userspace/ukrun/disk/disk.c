@@ -83,16 +83,30 @@ static void disk_lock(const struct disk *disk)
 /* Containers and administrators forbid io_uring: it works without, one by one. */
 static void disk_make_ring(struct disk *disk)
 {
-	int ret = io_uring_queue_init(DISK_DEPTH, &disk->ring, 0);
+	int ret;
+
+	if (!disk->wants_ring)
+		return;
+	ret = io_uring_queue_init(DISK_DEPTH, &disk->ring, 0);
 
 	disk->has_ring = !ret && !io_uring_ring_dontfork(&disk->ring);
 	if (!disk->has_ring)
 		vm_log(disk->vm, "%s: no io_uring: %s", disk->id, strerror(-ret));
 }
 
+static void disk_allow_ring(const struct disk *disk)
+{
+	if (!disk->wants_ring)
+		return;
+	sandbox_allow(SCMP_SYS(io_uring_setup));
+	sandbox_allow(SCMP_SYS(io_uring_enter));
+	sandbox_allow(SCMP_SYS(io_uring_register));
+}
+
 static void disk_take_props(struct disk *disk, struct props *props, bool *temporary)
 {
 	bool cache_direct;
+	const char *aio;
 
 	disk->path = props_need(props, "file");
 	/* StratoVirt's spelling, and QEMU's. */
@@ -108,7 +122,8 @@ static void disk_take_props(struct disk *disk, struct props *props, bool *tempor
 	props_word(props, "if", "none virtio", NULL);
 	props_word(props, "media", "disk", NULL);
 	props_word(props, "format", "raw", NULL);
-	props_word(props, "aio", "io_uring native threads off", NULL);
+	aio = props_word(props, "aio", "io_uring native threads off", "io_uring");
+	disk->wants_ring = strcmp(aio, "threads") && strcmp(aio, "off");
 	props_get(props, "id");
 	props_finish(props);
 }
@@ -141,9 +156,7 @@ struct disk *disk_open(struct vm *vm, const char *id)
 	if (!disk->read_only)
 		disk->cow = cow_create(disk, temporary);
 	disk_make_ring(disk);
-	sandbox_allow(SCMP_SYS(io_uring_setup));
-	sandbox_allow(SCMP_SYS(io_uring_enter));
-	sandbox_allow(SCMP_SYS(io_uring_register));
+	disk_allow_ring(disk);
 	return disk;
 }
 

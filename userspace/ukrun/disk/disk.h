@@ -47,7 +47,7 @@ struct disk {
 	unsigned int sector;	/* of the host's: what O_DIRECT is aligned to */
 	bool read_only, direct, discard;
 	struct cow *cow;	/* null when read-only */
-	bool has_ring;
+	bool wants_ring, has_ring;
 	struct io_uring ring;
 	unsigned int in_flight;
 };
