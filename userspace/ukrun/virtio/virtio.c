@@ -26,6 +26,11 @@ void virtio_tell(struct virtio *virtio, struct queue *queue)
 		virtio_interrupt(virtio, VIRTIO_MMIO_INT_VRING);
 }
 
+void virtio_interrupt_queues(struct virtio *virtio)
+{
+	virtio_interrupt(virtio, VIRTIO_MMIO_INT_VRING);
+}
+
 void virtio_config_changed(struct virtio *virtio)
 {
 	atomic_fetch_add(&virtio->state.generation, 1);
@@ -121,11 +126,11 @@ static void virtio_reset(struct virtio *virtio)
 	struct virtio_state fresh = { .generation = virtio->state.generation };
 	unsigned int i;
 
+	if (virtio->class->reset)
+		virtio->class->reset(virtio);
 	virtio->state = fresh;
 	for (i = 0; i < virtio->class->nr_queues; i++)
 		virtio->queues[i].state = (struct queue_state){};
-	if (virtio->class->reset)
-		virtio->class->reset(virtio);
 }
 
 /* Is this driver one that we can work with? */

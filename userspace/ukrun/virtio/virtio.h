@@ -104,6 +104,8 @@ static inline bool virtio_has(const struct virtio *virtio, unsigned int feature)
 
 /* Interrupt the driver if it wants to hear of what was pushed to @queue. */
 void virtio_tell(struct virtio *virtio, struct queue *queue);
+/* For what others have pushed. */
+void virtio_interrupt_queues(struct virtio *virtio);
 void virtio_config_changed(struct virtio *virtio);
 /* The driver has broken the rules: nothing happens any more until it resets the device. */
 void virtio_break(struct virtio *virtio, const char *why);
