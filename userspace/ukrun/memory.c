@@ -228,7 +228,7 @@ void *memory_claim(struct vm *vm, uint64_t gpa, uint64_t size, const char *what)
 		uint64_t need = gpa + size;
 
 		if (gpa < MEMORY_HIGH_START && need > MEMORY_LOW_MAX)
-			die("%s: %s is at 0x%llx to 0x%llx, where no VM has memory (3 to 4 GiB are for devices)",
+			die("%s: %s is at 0x%llx to 0x%llx, where no VM has memory (2.75 to 4 GiB are for devices)",
 			    vm->config.image, what, (unsigned long long)gpa,
 			    (unsigned long long)need);
 		if (gpa >= MEMORY_HIGH_START)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Guest memory: one file, mapped in one piece. RAM lies at 0 to 3 GiB and,
- * what is more, from 4 GiB up. A guest-physical address is a uint64_t and
+ * Guest memory: one file, mapped in one piece. RAM lies below the PCI hole
+ * and, what is more, from 4 GiB up. A guest-physical address is a uint64_t and
  * becomes a pointer in memory_at() alone.
  */
 #ifndef UKRUN_MEMORY_H
@@ -12,7 +12,8 @@
 
 struct vm;
 
-#define MEMORY_LOW_MAX		(3ULL << 30)
+/* From there to 4 GiB are devices, the first of them what pci/pci.h has. */
+#define MEMORY_LOW_MAX		0xb0000000ULL
 #define MEMORY_HIGH_START	(4ULL << 30)
 /* What the page tables of the boot contract reach. */
 #define MEMORY_SIZE_MAX		(96ULL << 30)
