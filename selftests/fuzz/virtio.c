@@ -102,6 +102,13 @@ static void fuzz_queue(struct virtio *virtio, struct queue *queue, const struct 
 	};
 }
 
+static void fuzz_interrupt(struct virtio *virtio)
+{
+	(void)virtio;
+}
+
+static const struct virtio_transport fuzz_transport = { .interrupt = fuzz_interrupt };
+
 static void fuzz_virtio(struct virtio *virtio, const struct virtio_class *class, void *dev,
 			const struct input *input)
 {
@@ -111,7 +118,7 @@ static void fuzz_virtio(struct virtio *virtio, const struct virtio_class *class,
 	virtio->class = class;
 	virtio->dev = dev;
 	virtio->name = "fuzz";
-	virtio->irq_fd = -1;
+	virtio->transport = &fuzz_transport;
 	virtio->state.driver_features = VIRTIO_BIT(VIRTIO_F_VERSION_1);
 	for (i = 0; i < class->nr_queues; i++)
 		fuzz_queue(virtio, &virtio->queues[i], input);

@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "boot/aml.h"
 #include "log.h"
 #include "option.h"
 #include "props.h"
+#include "virtio/regs.h"
 #include "virtio/virtio.h"
 
 /* As on QEMU's microvm; below the IOAPIC. */
@@ -43,42 +45,34 @@ DECLARE_OPTION(global, {
 	.handle = mmio_option_global,
 });
 
-static struct queue *mmio_queue(struct virtio *virtio)
+/* What the driver has set, or what it means that has set none, or nonsense. */
+static uint64_t mmio_page_size(const struct virtio *virtio)
 {
-	if (virtio->state.queue_select >= virtio->class->nr_queues)
-		return NULL;
-	return &virtio->queues[virtio->state.queue_select];
-}
-
-static uint32_t mmio_legacy_pfn(const struct virtio *virtio, const struct queue *queue)
-{
-	return queue->state.ready ? queue->state.desc / (virtio->state.page_size ?: 4096) : 0;
+	return virtio->state.page_size ?: 4096;
 }
 
 static uint32_t mmio_get(struct virtio *virtio, uint64_t offset)
 {
 	const struct virtio_state *state = &virtio->state;
-	const struct queue *queue = mmio_queue(virtio);
+	const struct queue *queue = regs_queue(virtio);
 
 	switch (offset) {
 	case VIRTIO_MMIO_MAGIC_VALUE:
 		return MMIO_MAGIC;
 	case VIRTIO_MMIO_VERSION:
-		return virtio->legacy ? 1 : 2;
+		return state->legacy ? 1 : 2;
 	case VIRTIO_MMIO_DEVICE_ID:
 		return virtio->class->id;
 	case VIRTIO_MMIO_VENDOR_ID:
 		return MMIO_VENDOR;
 	case VIRTIO_MMIO_DEVICE_FEATURES:
-		if (state->device_features_select > 1)
-			return 0;
-		return virtio->features >> (32 * state->device_features_select);
+		return regs_features(virtio);
 	case VIRTIO_MMIO_QUEUE_NUM_MAX:
 		return queue ? queue->size_max : 0;
 	case VIRTIO_MMIO_QUEUE_READY:
-		return !virtio->legacy && queue && queue->state.ready;
+		return !state->legacy && queue && queue->state.ready;
 	case VIRTIO_MMIO_QUEUE_PFN:
-		return virtio->legacy && queue ? mmio_legacy_pfn(virtio, queue) : 0;
+		return state->legacy && queue ? regs_pfn(queue, mmio_page_size(virtio)) : 0;
 	case VIRTIO_MMIO_INTERRUPT_STATUS:
 		return state->interrupts;
 	case VIRTIO_MMIO_STATUS:
@@ -90,37 +84,9 @@ static uint32_t mmio_get(struct virtio *virtio, uint64_t offset)
 	}
 }
 
-/* Rings are changed before the driver is ready, not under the thread's feet. */
-static struct queue *mmio_queue_to_set(struct virtio *virtio)
-{
-	return virtio->worker.running ? NULL : mmio_queue(virtio);
-}
-
-static void mmio_set_half(uint64_t *to, uint32_t value, bool high)
-{
-	if (high)
-		*to = (*to & 0xffffffff) | (uint64_t)value << 32;
-	else
-		*to = (*to & ~0xffffffffULL) | value;
-}
-
-/* One page number for all three rings, which lie behind each other. */
-static void mmio_set_legacy_pfn(struct virtio *virtio, struct queue *queue, uint32_t pfn)
-{
-	struct queue_state *state = &queue->state;
-	uint64_t page = virtio->state.page_size;
-	/* The guest has set none, or nonsense: QUEUE_ALIGN is a page as well. */
-	uint64_t align = page ?: 4096;
-
-	state->desc = pfn * align;
-	state->avail = state->desc + 16 * (uint64_t)state->size;
-	state->used = (state->avail + 6 + 2 * (uint64_t)state->size + align - 1) / align * align;
-	state->ready = pfn;
-}
-
 static void mmio_set_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
 {
-	struct queue *queue = mmio_queue_to_set(virtio);
+	struct queue *queue = regs_queue_to_set(virtio);
 
 	if (!queue)
 		return;
@@ -129,23 +95,23 @@ static void mmio_set_queue(struct virtio *virtio, uint64_t offset, uint32_t valu
 		queue->state.size = value > QUEUE_SIZE_MAX ? 0 : value;
 		break;
 	case VIRTIO_MMIO_QUEUE_READY:
-		queue->state.ready = !virtio->legacy && value & 1;
+		queue->state.ready = !virtio->state.legacy && value & 1;
 		break;
 	case VIRTIO_MMIO_QUEUE_PFN:
-		if (virtio->legacy)
-			mmio_set_legacy_pfn(virtio, queue, value);
+		if (virtio->state.legacy)
+			regs_set_pfn(queue, value, mmio_page_size(virtio));
 		break;
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
-		mmio_set_half(&queue->state.desc, value, offset & 4);
+		regs_set_half(&queue->state.desc, value, offset & 4);
 		break;
 	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
 	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
-		mmio_set_half(&queue->state.avail, value, offset & 4);
+		regs_set_half(&queue->state.avail, value, offset & 4);
 		break;
 	case VIRTIO_MMIO_QUEUE_USED_LOW:
 	case VIRTIO_MMIO_QUEUE_USED_HIGH:
-		mmio_set_half(&queue->state.used, value, offset & 4);
+		regs_set_half(&queue->state.used, value, offset & 4);
 		break;
 	}
 }
@@ -162,13 +128,10 @@ static void mmio_set(struct virtio *virtio, uint64_t offset, uint32_t value)
 		state->driver_features_select = value;
 		break;
 	case VIRTIO_MMIO_DRIVER_FEATURES:
-		if (state->driver_features_select < 2 &&
-		    !(state->status & VIRTIO_CONFIG_S_FEATURES_OK) && !virtio->worker.running)
-			mmio_set_half(&state->driver_features, value,
-				      state->driver_features_select);
+		regs_set_driver_features(virtio, value);
 		break;
 	case VIRTIO_MMIO_GUEST_PAGE_SIZE:
-		if (virtio->legacy && value && !(value & (value - 1)))
+		if (state->legacy && value && !(value & (value - 1)))
 			state->page_size = value;
 		break;
 	case VIRTIO_MMIO_QUEUE_SEL:
@@ -176,8 +139,7 @@ static void mmio_set(struct virtio *virtio, uint64_t offset, uint32_t value)
 		break;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		/* KVM takes it to the eventfd itself; this is for odd accesses. */
-		if (value < virtio->class->nr_queues)
-			event_signal(virtio->queues[value].kick_fd);
+		regs_kick(virtio, value);
 		break;
 	case VIRTIO_MMIO_INTERRUPT_ACK:
 		atomic_fetch_and(&state->interrupts, ~value);
@@ -193,17 +155,6 @@ static void mmio_set(struct virtio *virtio, uint64_t offset, uint32_t value)
 	}
 }
 
-static uint64_t mmio_get_config(struct virtio *virtio, uint64_t offset, unsigned int size)
-{
-	uint64_t value = 0;
-
-	if (offset < virtio->config_size && size <= virtio->config_size - offset)
-		memcpy(&value, (uint8_t *)virtio->config + offset, size);
-	if (virtio->class->config_read)
-		virtio->class->config_read(virtio, offset);
-	return value;
-}
-
 /* All registers are of 32 bits; the configuration is read as its fields are. */
 static uint64_t mmio_read(void *dev, uint64_t offset, unsigned int size)
 {
@@ -212,7 +163,7 @@ static uint64_t mmio_read(void *dev, uint64_t offset, unsigned int size)
 
 	pthread_mutex_lock(&virtio->lock);
 	if (offset >= VIRTIO_MMIO_CONFIG)
-		value = mmio_get_config(virtio, offset - VIRTIO_MMIO_CONFIG, size);
+		value = regs_config(virtio, offset - VIRTIO_MMIO_CONFIG, size);
 	else if (size == 4)
 		value = mmio_get(virtio, offset);
 	pthread_mutex_unlock(&virtio->lock);
@@ -230,7 +181,8 @@ static void mmio_write(void *dev, uint64_t offset, unsigned int size, uint64_t v
 	pthread_mutex_unlock(&virtio->lock);
 }
 
-int virtio_mmio_connect(struct virtio *virtio)
+/* Give KVM the eventfds. 0 or a negative errno. */
+static int mmio_connect(struct virtio *virtio)
 {
 	struct kvm_irqfd irqfd = { .fd = virtio->irq_fd, .gsi = virtio->irq };
 	struct kvm_ioeventfd kick = {
@@ -251,33 +203,53 @@ int virtio_mmio_connect(struct virtio *virtio)
 	return 0;
 }
 
-void virtio_mmio_create(struct virtio *virtio)
+static void mmio_create(struct virtio *virtio)
 {
 	static const struct io_ops ops = { mmio_read, mmio_write };
 	struct vm *vm = virtio->vm;
 
-	virtio->legacy = mmio_force_legacy;
-	if (!virtio->legacy)
+	virtio->state.legacy = mmio_force_legacy;
+	if (!mmio_force_legacy)
 		virtio->features |= VIRTIO_BIT(VIRTIO_F_VERSION_1);
-	virtio->irq = device_take_irq(vm);
-	virtio->index = vm->nr_virtio++;
 	virtio->base = MMIO_BASE + (uint64_t)virtio->index * MMIO_SIZE;
+	virtio->irq = device_take_irq(vm);
+	virtio->irq_fd = event_create();
 	io_add(vm, IO_MMIO, virtio->base, MMIO_SIZE, &ops, virtio);
-	errno = -virtio_mmio_connect(virtio);
+	errno = virtio->irq_fd < 0 ? errno : -mmio_connect(virtio);
 	if (errno)
 		die_errno("-device: %s: eventfds for KVM", virtio->name);
 	vm_log(vm, "%s: %s at 0x%llx, interrupt %u", virtio->name, virtio->class->name,
 	       (unsigned long long)virtio->base, virtio->irq);
 }
 
-void virtio_mmio_describe(struct vm *vm, void *dev, struct aml *aml)
+static void mmio_interrupt(struct virtio *virtio)
 {
-	const struct virtio *virtio = dev;
+	event_signal(virtio->irq_fd);
+}
+
+static int mmio_forked(struct virtio *virtio)
+{
+	close(virtio->irq_fd);
+	virtio->irq_fd = event_create();
+	return virtio->irq_fd < 0 ? -errno : mmio_connect(virtio);
+}
+
+/*
+ * An interrupt may have been on its way when the VM was frozen, and has not come
+ * to this copy. One too many does no harm.
+ */
+static void mmio_resume(struct virtio *virtio)
+{
+	if (virtio->state.interrupts)
+		event_signal(virtio->irq_fd);
+}
+
+static void mmio_describe(const struct virtio *virtio, struct aml *aml)
+{
 	struct aml resources = {};
 	char name[5];
 	size_t device;
 
-	(void)vm;
 	snprintf(name, sizeof(name), "VR%02X", virtio->index & 0xff);
 	device = aml_device_begin(aml, name);
 	aml_name_string(aml, "_HID", "LNRO0005");
@@ -289,13 +261,20 @@ void virtio_mmio_describe(struct vm *vm, void *dev, struct aml *aml)
 	aml_end(aml, device);
 }
 
-char *virtio_mmio_cmdline(struct vm *vm, void *dev)
+static char *mmio_cmdline(const struct virtio *virtio)
 {
-	const struct virtio *virtio = dev;
-
 	if (virtio->irq >= DEVICE_LEGACY_LINES)
-		vm_warn(vm, "%s: interrupt %u takes a guest with an IOAPIC", virtio->name,
+		vm_warn(virtio->vm, "%s: interrupt %u takes a guest with an IOAPIC", virtio->name,
 			virtio->irq);
 	return xasprintf("virtio_mmio.device=%u@0x%llx:%u", MMIO_SIZE,
 			 (unsigned long long)virtio->base, virtio->irq);
 }
+
+const struct virtio_transport virtio_mmio = {
+	.create = mmio_create,
+	.interrupt = mmio_interrupt,
+	.forked = mmio_forked,
+	.resume = mmio_resume,
+	.describe = mmio_describe,
+	.cmdline = mmio_cmdline,
+};

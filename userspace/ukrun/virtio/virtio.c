@@ -17,7 +17,7 @@
 static void virtio_interrupt(struct virtio *virtio, uint32_t cause)
 {
 	atomic_fetch_or(&virtio->state.interrupts, cause);
-	event_signal(virtio->irq_fd);
+	virtio->transport->interrupt(virtio);
 }
 
 void virtio_tell(struct virtio *virtio, struct queue *queue)
@@ -123,7 +123,9 @@ bool virtio_is_running(const struct virtio *virtio)
 
 static void virtio_reset(struct virtio *virtio)
 {
-	struct virtio_state fresh = { .generation = virtio->state.generation };
+	struct virtio_state fresh = {
+		.generation = virtio->state.generation, .legacy = virtio->state.legacy,
+	};
 	unsigned int i;
 
 	if (virtio->class->reset)
@@ -139,7 +141,7 @@ static bool virtio_features_ok(const struct virtio *virtio)
 	uint64_t features = virtio->state.driver_features;
 
 	return !(features & ~virtio->features) &&
-	       (virtio->legacy || features & VIRTIO_BIT(VIRTIO_F_VERSION_1));
+	       (virtio->state.legacy || features & VIRTIO_BIT(VIRTIO_F_VERSION_1));
 }
 
 void virtio_set_status(struct virtio *virtio, uint32_t status)
@@ -155,11 +157,11 @@ void virtio_set_status(struct virtio *virtio, uint32_t status)
 	if (status & VIRTIO_CONFIG_S_FEATURES_OK && !virtio_features_ok(virtio))
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
 	/* Without it the driver must not go on, but then it has not asked. */
-	if (!virtio->legacy && !(status & VIRTIO_CONFIG_S_FEATURES_OK))
+	if (!state->legacy && !(status & VIRTIO_CONFIG_S_FEATURES_OK))
 		status &= ~VIRTIO_CONFIG_S_DRIVER_OK;
 	/* What the driver leaves out comes off by a reset alone. */
 	atomic_fetch_or(&state->status, status);
-	if (virtio->legacy)
+	if (state->legacy)
 		state->driver_features &= virtio->features;
 	if (virtio_is_running(virtio))
 		worker_start(&virtio->worker);
@@ -192,9 +194,7 @@ static int virtio_forked(struct vm *vm, void *dev)
 	}
 	if (ret)
 		return ret;
-	close(virtio->irq_fd);
-	virtio->irq_fd = event_create();
-	ret = virtio->irq_fd < 0 ? -errno : virtio_mmio_connect(virtio);
+	ret = virtio->transport->forked(virtio);
 	if (!ret && virtio->class->forked)
 		ret = virtio->class->forked(virtio);
 	return ret;
@@ -207,12 +207,7 @@ static void virtio_resume(struct vm *vm, void *dev)
 	(void)vm;
 	if (virtio->class->resume)
 		virtio->class->resume(virtio);
-	/*
-	 * An interrupt may have been on its way when the VM was frozen, and
-	 * has not come to this copy. One too many does no harm.
-	 */
-	if (virtio->state.interrupts)
-		event_signal(virtio->irq_fd);
+	virtio->transport->resume(virtio);
 	if (virtio_is_running(virtio))
 		worker_start(&virtio->worker);
 }
@@ -227,10 +222,27 @@ static void virtio_end(struct vm *vm, void *dev)
 		virtio->class->end(virtio);
 }
 
+static void virtio_describe(struct vm *vm, void *dev, struct aml *aml)
+{
+	const struct virtio *virtio = dev;
+
+	(void)vm;
+	if (virtio->transport->describe)
+		virtio->transport->describe(virtio, aml);
+}
+
+static char *virtio_cmdline(struct vm *vm, void *dev)
+{
+	const struct virtio *virtio = dev;
+
+	(void)vm;
+	return virtio->transport->cmdline ? virtio->transport->cmdline(virtio) : NULL;
+}
+
 static const struct device_type virtio_type = {
 	.name = "virtio",
-	.describe = virtio_mmio_describe,
-	.cmdline = virtio_mmio_cmdline,
+	.describe = virtio_describe,
+	.cmdline = virtio_cmdline,
 	.quiesce = virtio_quiesce,
 	.forked = virtio_forked,
 	.resume = virtio_resume,
@@ -254,7 +266,6 @@ struct virtio *virtio_create(struct vm *vm, const struct virtio_class *class, vo
 	virtio->config_size = config_size;
 	pthread_mutex_init(&virtio->lock, NULL);
 	worker_init(&virtio->worker, name, virtio_run, virtio);
-	virtio->irq_fd = event_create();
 	for (i = 0; i < class->nr_queues; i++) {
 		queue = &virtio->queues[i];
 		queue->vm = vm;
@@ -265,7 +276,9 @@ struct virtio *virtio_create(struct vm *vm, const struct virtio_class *class, vo
 		device_add_state(vm, &queue->state, sizeof(queue->state));
 	}
 	device_add_state(vm, &virtio->state, sizeof(virtio->state));
-	virtio_mmio_create(virtio);
+	virtio->index = vm->nr_virtio++;
+	virtio->transport = &virtio_mmio;
+	virtio->transport->create(virtio);
 	device_add(vm, &virtio_type, virtio);
 	return virtio;
 }

@@ -2,7 +2,7 @@
 /*
  * What all virtio devices have in common: queues, a thread that serves them,
  * an interrupt. A class is one file, which says what it does with a kick; the
- * transport (mmio.c) is how the guest sees it.
+ * transport (mmio.c) is how the guest sees it, and classes do not know of it.
  *
  * Registers are written by vCPUs, under @lock. All else is done on the
  * device's thread, which runs while the driver is ready and takes no lock.
@@ -54,6 +54,21 @@ struct virtio_class {
 	void (*end)(struct virtio *virtio);
 };
 
+/* Registers, and how kicks and interrupts go through KVM. */
+struct virtio_transport {
+	void (*create)(struct virtio *virtio);
+	/* ->interrupts has grown. On any thread. */
+	void (*interrupt)(struct virtio *virtio);
+
+	/* As in struct device_type, those of the class to follow; the last two may be null. */
+	int (*forked)(struct virtio *virtio);
+	void (*resume)(struct virtio *virtio);
+	void (*describe)(const struct virtio *virtio, struct aml *aml);
+	char *(*cmdline)(const struct virtio *virtio);
+};
+
+extern const struct virtio_transport virtio_mmio;
+
 /* What the guest can change: device_add_state(). */
 struct virtio_state {
 	_Atomic uint32_t status;
@@ -62,7 +77,8 @@ struct virtio_state {
 	uint64_t driver_features;
 	uint32_t device_features_select, driver_features_select;
 	uint32_t queue_select;
-	uint32_t page_size;	/* legacy only */
+	uint32_t page_size;	/* legacy MMIO only */
+	bool legacy;		/* registers of before version 1.0 are in use */
 };
 
 struct virtio {
@@ -71,7 +87,7 @@ struct virtio {
 	void *dev;
 	const char *name;	/* for messages */
 	uint64_t features;	/* offered */
-	bool legacy;
+	unsigned int index;
 	void *config;
 	size_t config_size;
 	struct queue queues[VIRTIO_QUEUES_MAX];
@@ -82,16 +98,16 @@ struct virtio {
 	struct poll_set poll;
 	bool broken;		/* the thread's: the driver has broken the rules */
 
-	/* The transport's. */
+	const struct virtio_transport *transport;
+	/* Of MMIO. */
 	uint64_t base;
 	unsigned int irq;
 	int irq_fd;
-	unsigned int index;
 };
 
 /*
- * Make a device. The configuration is what the guest reads; who changes it
- * later calls virtio_config_changed().
+ * Make a device. The configuration is what
+ * the guest reads; who changes it later calls virtio_config_changed().
  */
 struct virtio *virtio_create(struct vm *vm, const struct virtio_class *class, void *dev,
 			     const char *name, uint64_t features, void *config,
@@ -113,12 +129,5 @@ void virtio_break(struct virtio *virtio, const char *why);
 /* For the transport, under @lock: */
 void virtio_set_status(struct virtio *virtio, uint32_t status);
 bool virtio_is_running(const struct virtio *virtio);
-
-/* mmio.c: registers, and how the guest hears of them. */
-void virtio_mmio_create(struct virtio *virtio);
-/* Give KVM the eventfds; again in a child. 0 or a negative errno. */
-int virtio_mmio_connect(struct virtio *virtio);
-void virtio_mmio_describe(struct vm *vm, void *dev, struct aml *aml);
-char *virtio_mmio_cmdline(struct vm *vm, void *dev);
 
 #endif
