@@ -85,41 +85,52 @@ unsigned int device_take_irq(struct vm *vm)
 	return lines[vm->nr_irqs++];
 }
 
-static void device_unknown(const char *model)
+static void __noreturn device_unknown(const char *model)
 {
 	const struct device_type *const *type;
 	char names[512] = "";
 	size_t used = 0;
 
-	for (type = __start_ukrun_devices; type < __stop_ukrun_devices; type++)
+	for (type = __start_ukrun_devices; type < __stop_ukrun_devices; type++) {
 		if ((*type)->model && used < sizeof(names))
 			used += snprintf(names + used, sizeof(names) - used, " %s", (*type)->model);
+		if ((*type)->suffix && used < sizeof(names))
+			used += snprintf(names + used, sizeof(names) - used, " virtio-*%s",
+					 (*type)->suffix);
+	}
 	die("-device %s: no such device: there are%s", model, names);
 }
 
-static void device_create(struct vm *vm, struct props *props)
+bool device_create(struct vm *vm, const char *model, struct props *props)
 {
 	const struct device_type *const *type;
-	const char *model = props_get(props, "driver");
+	size_t size = strlen(model), end;
 
 	for (type = __start_ukrun_devices; type < __stop_ukrun_devices; type++) {
-		if (!(*type)->model || !model || strcmp((*type)->model, model))
-			continue;
-		(*type)->create(vm, props);
-		props_finish(props);
-		return;
+		if ((*type)->model && !strcmp((*type)->model, model)) {
+			(*type)->create(vm, props);
+			return true;
+		}
+		end = (*type)->suffix ? strlen((*type)->suffix) : size;
+		if (end < size && !strcmp(model + size - end, (*type)->suffix))
+			return (*type)->create_of(vm, model, props);
 	}
-	device_unknown(model ?: "");
+	return false;
 }
 
 void device_setup_all(struct vm *vm)
 {
 	const struct device_type *const *type;
 	struct props *props;
+	const char *model;
 
 	/* In the order of the command line: disks are named by it. */
-	for (props = vm->config.devices; props; props = props->next)
-		device_create(vm, props);
+	for (props = vm->config.devices; props; props = props->next) {
+		model = props_get(props, "driver") ?: "";
+		if (!device_create(vm, model, props))
+			device_unknown(model);
+		props_finish(props);
+	}
 	for (type = __start_ukrun_devices; type < __stop_ukrun_devices; type++)
 		if ((*type)->setup)
 			(*type)->setup(vm);
@@ -143,6 +154,8 @@ char *device_cmdline_all(struct vm *vm)
 		if (!device->type->cmdline)
 			continue;
 		more = device->type->cmdline(vm, device->dev);
+		if (!more)
+			continue;
 		old = all;
 		all = xasprintf("%s%s%s", old, *old ? " " : "", more);
 		free(old);

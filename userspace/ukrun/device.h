@@ -34,12 +34,15 @@ struct device_type {
 	const char *model;
 	/* Make one of @model. */
 	void (*create)(struct vm *vm, struct props *props);
+	/* The same for all models that end so. False: there is none of that name. */
+	const char *suffix;
+	bool (*create_of)(struct vm *vm, const char *model, struct props *props);
 	/* Make what is there always, and what other options ask for. */
 	void (*setup)(struct vm *vm);
 
 	/* Of devices made with device_add(); each may be null. */
 	void (*describe)(struct vm *vm, void *dev, struct aml *aml);
-	/* A word for the command line of kernels without ACPI; freed by the caller. */
+	/* A word for the command line of kernels without ACPI, or null; freed by the caller. */
 	char *(*cmdline)(struct vm *vm, void *dev);
 	void (*quiesce)(struct vm *vm, void *dev);
 	/* 0 or a negative errno, and then there is no child. */
@@ -91,6 +94,9 @@ unsigned int device_take_irq(struct vm *vm);
 /* Bounds of the linker section. */
 extern const struct device_type *const __start_ukrun_devices[];
 extern const struct device_type *const __stop_ukrun_devices[];
+
+/* Make a device of @model. False: there is none. */
+bool device_create(struct vm *vm, const char *model, struct props *props);
 
 void device_setup_all(struct vm *vm);
 void device_describe_all(struct vm *vm, struct aml *aml);

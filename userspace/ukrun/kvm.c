@@ -106,3 +106,22 @@ void kvm_irq_line(struct vm *vm, uint32_t irq, bool level)
 	if (ioctl(vm->vm_fd, KVM_IRQ_LINE, &line))
 		vm_warn(vm, "KVM_IRQ_LINE: %s", strerror(errno));
 }
+
+/*
+ * As a BIOS tells the two 8259, in a register that is theirs on boards with PCI (ELCR).
+ * The IOAPIC hears it from the guest.
+ */
+void kvm_irq_level(struct vm *vm, uint32_t irq)
+{
+	struct kvm_irqchip chip = {
+		.chip_id = irq < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+	};
+
+	if (irq >= 16)
+		return;
+	if (ioctl(vm->vm_fd, KVM_GET_IRQCHIP, &chip))
+		die_errno("/dev/kvm: KVM_GET_IRQCHIP");
+	chip.chip.pic.elcr |= 1 << irq % 8;
+	if (ioctl(vm->vm_fd, KVM_SET_IRQCHIP, &chip))
+		die_errno("/dev/kvm: KVM_SET_IRQCHIP");
+}

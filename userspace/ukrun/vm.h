@@ -22,9 +22,11 @@
 struct device;
 struct device_state;
 struct hvt;
+struct pci;
 struct props;
 struct qmp;
 struct vcpu;
+struct virtio_pci;
 
 enum fork_on {
 	FORK_ON_DEFAULT,	/* what the image's type says */
@@ -72,6 +74,8 @@ struct vm {
 	struct device_state *device_states;
 	unsigned int nr_irqs;	/* device_take_irq() has given */
 	unsigned int nr_virtio;
+	struct virtio_pci *virtio_pci;	/* of the device that is being made; null: over MMIO */
+	struct pci *pci;	/* null: no bus */
 	struct console console;
 	struct tty tty;
 	struct loop loop;
@@ -108,6 +112,8 @@ void kvm_create_vm(struct vm *vm);
 void kvm_attach(struct vm *vm);
 /* From any thread. */
 void kvm_irq_line(struct vm *vm, uint32_t irq, bool level);
+/* Set-up only: this line means something while it is up. */
+void kvm_irq_level(struct vm *vm, uint32_t irq);
 /* Fill one vCPU's CPUID. Call it after KVM_CREATE_VCPU. */
 void cpuid_setup(struct vm *vm, struct vcpu *vcpu);
 

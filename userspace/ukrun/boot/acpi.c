@@ -6,12 +6,14 @@
 #include "boot/aml.h"
 #include "device.h"
 #include "log.h"
+#include "pci/pci.h"
 #include "vcpu.h"
 
 /* Offsets in the area at LOW_ACPI. The FACS wants 64 bytes of alignment. */
 #define XSDT_AT		0x040
 #define FACS_AT		0x080
 #define FADT_AT		0x100
+#define MCFG_AT		0x240
 #define MADT_AT		0x280
 #define DSDT_AT		0x600
 #define AREA_SIZE	(LOW_MPTABLE - LOW_ACPI)
@@ -40,7 +42,7 @@ struct acpi_rsdp {
 
 struct acpi_xsdt {
 	struct acpi_header header;
-	uint64_t tables[2];
+	uint64_t tables[3];
 } __packed;
 
 struct acpi_facs {
@@ -120,6 +122,15 @@ struct acpi_madt_nmi {
 	uint8_t lint;
 } __packed;
 
+struct acpi_mcfg {
+	struct acpi_header header;
+	uint64_t reserved;
+	uint64_t address;
+	uint16_t segment;
+	uint8_t first_bus, last_bus;
+	uint32_t reserved2;
+} __packed;
+
 /* Name(\_S5, Package {0, 0, 0, 0}) */
 static const uint8_t aml_s5[] = {
 	0x08, '\\', '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x00, 0x00, 0x00, 0x00,
@@ -150,14 +161,16 @@ static void acpi_finish(struct acpi_header *header, const char *signature, uint8
 	header->checksum = acpi_checksum(header, length);
 }
 
-static void acpi_put_rsdp(uint8_t *area)
+static void acpi_put_rsdp(uint8_t *area, bool pci)
 {
 	struct acpi_rsdp *rsdp = (void *)area;
 	struct acpi_xsdt *xsdt = (void *)(area + XSDT_AT);
 
 	xsdt->tables[0] = LOW_ACPI + FADT_AT;
 	xsdt->tables[1] = LOW_ACPI + MADT_AT;
-	acpi_finish(&xsdt->header, "XSDT", 1, sizeof(*xsdt));
+	xsdt->tables[2] = pci ? LOW_ACPI + MCFG_AT : 0;
+	acpi_finish(&xsdt->header, "XSDT", 1,
+		    sizeof(*xsdt) - (pci ? 0 : sizeof(xsdt->tables[2])));
 
 	memcpy(rsdp->signature, "RSD PTR ", 8);
 	memcpy(rsdp->oem_id, "UKRUN ", 6);
@@ -262,6 +275,14 @@ static void acpi_put_madt(uint8_t *area, uint32_t nr_vcpus)
 	acpi_finish(&madt->header, "APIC", 4, madt->header.length);
 }
 
+static void acpi_put_mcfg(uint8_t *area)
+{
+	struct acpi_mcfg *mcfg = (void *)(area + MCFG_AT);
+
+	mcfg->address = PCI_ECAM;
+	acpi_finish(&mcfg->header, "MCFG", 1, sizeof(*mcfg));
+}
+
 void acpi_setup(struct vm *vm)
 {
 	uint8_t *area = memory_at(vm, LOW_ACPI, AREA_SIZE);
@@ -269,13 +290,16 @@ void acpi_setup(struct vm *vm)
 	_Static_assert(XSDT_AT + sizeof(struct acpi_xsdt) <= FACS_AT, "XSDT overlaps");
 	_Static_assert(sizeof(struct acpi_facs) == 64, "FACS has a wrong size");
 	_Static_assert(sizeof(struct acpi_fadt) == 276, "FADT has a wrong size");
-	_Static_assert(FADT_AT + sizeof(struct acpi_fadt) <= MADT_AT, "FADT overlaps");
+	_Static_assert(FADT_AT + sizeof(struct acpi_fadt) <= MCFG_AT, "FADT overlaps");
+	_Static_assert(MCFG_AT + sizeof(struct acpi_mcfg) <= MADT_AT, "MCFG overlaps");
 	_Static_assert(MADT_AT + sizeof(struct acpi_madt) +
 		       VCPUS_MAX * sizeof(struct acpi_madt_lapic) + 64 <= DSDT_AT, "MADT overlaps");
 	if (!vm->config.acpi)
 		return;
-	acpi_put_rsdp(area);
+	acpi_put_rsdp(area, vm->pci);
 	acpi_put_fadt(area);
+	if (vm->pci)
+		acpi_put_mcfg(area);
 	acpi_put_dsdt(vm, area);
 	acpi_put_madt(area, vm->config.nr_vcpus);
 }

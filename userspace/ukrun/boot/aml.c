@@ -12,6 +12,7 @@
 #define AML_NAME		0x08
 #define AML_SCOPE		0x10
 #define AML_BUFFER		0x11
+#define AML_PACKAGE		0x12
 #define AML_EXT			0x5b
 #define AML_EXT_DEVICE		0x82
 
@@ -82,11 +83,32 @@ static void aml_name(struct aml *aml, const char *name)
 	aml_bytes(aml, name, 4);
 }
 
+void aml_number(struct aml *aml, uint32_t value)
+{
+	aml_byte(aml, AML_DWORD_PREFIX);
+	aml_bytes(aml, &value, sizeof(value));
+}
+
+size_t aml_package_begin(struct aml *aml, uint8_t elements)
+{
+	size_t begin;
+
+	aml_byte(aml, AML_PACKAGE);
+	begin = aml_length_begin(aml);
+	aml_byte(aml, elements);
+	return begin;
+}
+
 void aml_name_number(struct aml *aml, const char *name, uint32_t value)
 {
 	aml_name(aml, name);
-	aml_byte(aml, AML_DWORD_PREFIX);
-	aml_bytes(aml, &value, sizeof(value));
+	aml_number(aml, value);
+}
+
+size_t aml_name_package_begin(struct aml *aml, const char *name, uint8_t elements)
+{
+	aml_name(aml, name);
+	return aml_package_begin(aml, elements);
 }
 
 void aml_name_string(struct aml *aml, const char *name, const char *value)
@@ -170,4 +192,23 @@ void aml_resource_gsi(struct aml *resources, uint32_t gsi)
 	} __packed line = { 0x89, 6, 0x3, 1, gsi };
 
 	aml_bytes(resources, &line, sizeof(line));
+}
+
+void aml_resource_window(struct aml *resources, enum aml_window kind, uint32_t min, uint32_t max)
+{
+	const struct {
+		uint8_t tag;
+		uint16_t length;
+		uint8_t kind, fixed, how;
+		uint32_t granularity, min, max, translation, size;
+	} __packed window = {
+		.tag = 0x87, .length = 23, .kind = kind,
+		/* Both ends are. */
+		.fixed = 0x0c,
+		/* Memory that is written, ports of all kinds. */
+		.how = kind == AML_WINDOW_MEMORY ? 1 : kind == AML_WINDOW_PORTS ? 3 : 0,
+		.min = min, .max = max, .size = max - min + 1,
+	};
+
+	aml_bytes(resources, &window, sizeof(window));
 }

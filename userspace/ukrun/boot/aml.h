@@ -19,7 +19,11 @@ size_t aml_scope_begin(struct aml *aml, const char *path);
 size_t aml_device_begin(struct aml *aml, const char *name);
 void aml_end(struct aml *aml, size_t begin);
 
+void aml_number(struct aml *aml, uint32_t value);
 void aml_name_number(struct aml *aml, const char *name, uint32_t value);
+/* @elements come before aml_end(): numbers, or packages. */
+size_t aml_package_begin(struct aml *aml, uint8_t elements);
+size_t aml_name_package_begin(struct aml *aml, const char *name, uint8_t elements);
 void aml_name_string(struct aml *aml, const char *name, const char *value);
 /* @id as "PNP0501". */
 void aml_name_eisa(struct aml *aml, const char *name, const char *id);
@@ -31,5 +35,14 @@ void aml_resource_irq(struct aml *resources, unsigned int irq);
 void aml_resource_mmio(struct aml *resources, uint32_t base, uint32_t size);
 /* An edge on any line of the IOAPIC, not shared. */
 void aml_resource_gsi(struct aml *resources, uint32_t gsi);
+
+/* What a bridge passes on, both ends included. */
+enum aml_window {
+	AML_WINDOW_MEMORY,
+	AML_WINDOW_PORTS,
+	AML_WINDOW_BUSES,
+};
+
+void aml_resource_window(struct aml *resources, enum aml_window kind, uint32_t min, uint32_t max);
 
 #endif

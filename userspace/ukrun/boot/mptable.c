@@ -6,6 +6,7 @@
 #include "boot/mptable.h"
 #include "compiler.h"
 #include "log.h"
+#include "pci/pci.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -65,7 +66,7 @@ struct mp_ioapic {
 /* Of an I/O APIC or, as MP_LOCAL, of all LAPICs. */
 struct mp_interrupt {
 	uint8_t type, kind;
-	uint16_t flags;		/* 0: as is usual on the bus: edges, active high */
+	uint16_t flags;		/* 0: as is usual on the bus */
 	uint8_t bus, irq, apic, pin;
 } __packed;
 
@@ -82,9 +83,9 @@ struct mp_interrupt {
 #define TABLE_AT	16
 /* The most that VCPUS_MAX vCPUs take. */
 #define AREA_SIZE	(TABLE_AT + sizeof(struct mp_table) +			\
-			 VCPUS_MAX * sizeof(struct mp_cpu) + sizeof(struct mp_bus) +	\
+			 VCPUS_MAX * sizeof(struct mp_cpu) + 2 * sizeof(struct mp_bus) + \
 			 sizeof(struct mp_ioapic) +				\
-			 (LEGACY_IRQS + 2) * sizeof(struct mp_interrupt))
+			 (LEGACY_IRQS + PCI_SLOTS + 2) * sizeof(struct mp_interrupt))
 
 static uint8_t mp_checksum(const void *data, size_t size)
 {
@@ -120,13 +121,45 @@ static void mp_put_cpus(struct mp_table *table, uint32_t nr_vcpus)
 	}
 }
 
-static void mp_put_interrupts(struct mp_table *table)
+/* PCI's are numbered as Linux numbers them, from 0, and the ISA's comes last. */
+static void mp_put_buses(struct mp_table *table, const struct pci *pci)
+{
+	const struct mp_bus bus = { .type = MP_BUS, .name = { 'P', 'C', 'I', ' ', ' ', ' ' } };
+	const struct mp_bus isa = {
+		.type = MP_BUS, .id = !!pci, .name = { 'I', 'S', 'A', ' ', ' ', ' ' },
+	};
+
+	if (pci)
+		mp_append(table, &bus, sizeof(bus));
+	mp_append(table, &isa, sizeof(isa));
+}
+
+/* INTA of each slot. Returns the lines that are taken, as bits. */
+static uint32_t mp_put_pci_interrupts(struct mp_table *table, const struct pci *pci)
 {
 	struct mp_interrupt interrupt = { .type = MP_INTERRUPT };
+	uint32_t taken = 0;
+	unsigned int slot;
+
+	for (slot = 0; pci && slot < PCI_SLOTS; slot++) {
+		if (!pci->functions[slot] || !pci->functions[slot]->irq)
+			continue;
+		interrupt.irq = slot << 2;
+		interrupt.pin = pci->functions[slot]->irq;
+		taken |= 1U << interrupt.pin;
+		mp_append(table, &interrupt, sizeof(interrupt));
+	}
+	return taken;
+}
+
+static void mp_put_interrupts(struct mp_table *table, const struct pci *pci)
+{
+	struct mp_interrupt interrupt = { .type = MP_INTERRUPT, .bus = !!pci };
+	uint32_t taken = mp_put_pci_interrupts(table, pci);
 	unsigned int irq;
 
 	for (irq = 0; irq < LEGACY_IRQS; irq++) {
-		if (irq == IRQ_CASCADE)
+		if (irq == IRQ_CASCADE || taken & 1U << irq)
 			continue;
 		interrupt.irq = irq;
 		interrupt.pin = irq;
@@ -134,7 +167,7 @@ static void mp_put_interrupts(struct mp_table *table)
 		mp_append(table, &interrupt, sizeof(interrupt));
 	}
 	interrupt = (struct mp_interrupt){
-		.type = MP_LOCAL, .kind = KIND_EXTINT, .apic = ALL_LAPICS, .pin = 0,
+		.type = MP_LOCAL, .kind = KIND_EXTINT, .bus = !!pci, .apic = ALL_LAPICS,
 	};
 	mp_append(table, &interrupt, sizeof(interrupt));
 	interrupt.kind = KIND_NMI;
@@ -144,7 +177,6 @@ static void mp_put_interrupts(struct mp_table *table)
 
 void mptable_setup(struct vm *vm)
 {
-	const struct mp_bus bus = { .type = MP_BUS, .name = { 'I', 'S', 'A', ' ', ' ', ' ' } };
 	/* Its id is what KVM's register has: xv6 compares. */
 	const struct mp_ioapic ioapic = {
 		.type = MP_IOAPIC, .version = IOAPIC_VERSION, .flags = 1,
@@ -165,9 +197,9 @@ void mptable_setup(struct vm *vm)
 	memcpy(table->product_id, "KVMFORK     ", 12);
 	table->lapic_address = LAPIC_ADDRESS;
 	mp_put_cpus(table, vm->config.nr_vcpus);
-	mp_append(table, &bus, sizeof(bus));
+	mp_put_buses(table, vm->pci);
 	mp_append(table, &ioapic, sizeof(ioapic));
-	mp_put_interrupts(table);
+	mp_put_interrupts(table, vm->pci);
 	table->checksum = mp_checksum(table, table->length);
 
 	memcpy(pointer->signature, "_MP_", 4);

@@ -277,7 +277,8 @@ struct virtio *virtio_create(struct vm *vm, const struct virtio_class *class, vo
 	}
 	device_add_state(vm, &virtio->state, sizeof(virtio->state));
 	virtio->index = vm->nr_virtio++;
-	virtio->transport = &virtio_mmio;
+	virtio->pci = vm->virtio_pci;
+	virtio->transport = virtio->pci ? &virtio_pci : &virtio_mmio;
 	virtio->transport->create(virtio);
 	device_add(vm, &virtio_type, virtio);
 	return virtio;

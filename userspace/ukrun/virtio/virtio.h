@@ -2,7 +2,7 @@
 /*
  * What all virtio devices have in common: queues, a thread that serves them,
  * an interrupt. A class is one file, which says what it does with a kick; the
- * transport (mmio.c) is how the guest sees it, and classes do not know of it.
+ * transport (mmio.c, pci.c) is how the guest sees it, and classes do not know of it.
  *
  * Registers are written by vCPUs, under @lock. All else is done on the
  * device's thread, which runs while the driver is ready and takes no lock.
@@ -23,6 +23,7 @@
 #define VIRTIO_BIT(n)		(1ULL << (n))
 
 struct virtio;
+struct virtio_pci;
 
 /* All hooks but ->kicked() may be null. They run on the device's thread. */
 struct virtio_class {
@@ -67,7 +68,7 @@ struct virtio_transport {
 	char *(*cmdline)(const struct virtio *virtio);
 };
 
-extern const struct virtio_transport virtio_mmio;
+extern const struct virtio_transport virtio_mmio, virtio_pci;
 
 /* What the guest can change: device_add_state(). */
 struct virtio_state {
@@ -103,10 +104,12 @@ struct virtio {
 	uint64_t base;
 	unsigned int irq;
 	int irq_fd;
+	/* Of PCI; null over MMIO. */
+	struct virtio_pci *pci;
 };
 
 /*
- * Make a device. The configuration is what
+ * Make a device, over PCI while vm->virtio_pci says so. The configuration is what
  * the guest reads; who changes it later calls virtio_config_changed().
  */
 struct virtio *virtio_create(struct vm *vm, const struct virtio_class *class, void *dev,
