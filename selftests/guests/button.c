@@ -19,14 +19,6 @@ const char guest_name[] = "button";
 static volatile unsigned int irqs;
 static uint16_t status;
 
-static uint16_t inw(uint16_t port)
-{
-	uint16_t v;
-
-	asm volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
 static void handle_sci(struct trap_frame *frame)
 {
 	(void)frame;

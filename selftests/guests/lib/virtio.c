@@ -38,6 +38,7 @@ bool virtio_find(struct virtio *dev, unsigned int index)
 		if (memcmp(s, word, sizeof(word) - 1) || index--)
 			continue;
 		s += sizeof(word) - 1;
+		dev->slot = 0;
 		dev->base = number(&s);
 		s++;
 		dev->irq = (unsigned int)number(&s);
@@ -45,7 +46,7 @@ bool virtio_find(struct virtio *dev, unsigned int index)
 		dev->id = virtio_get(dev, VIRTIO_ID);
 		return true;
 	}
-	return false;
+	return virtio_pci_find(dev, index);
 }
 
 void virtio_need(struct virtio *dev, uint32_t id)
@@ -59,17 +60,22 @@ void virtio_need(struct virtio *dev, uint32_t id)
 	guest_end();
 }
 
-uint32_t virtio_get(const struct virtio *dev, unsigned int reg)
+uint32_t virtio_get(struct virtio *dev, unsigned int reg)
 {
+	if (dev->slot)
+		return virtio_pci_get(dev, reg);
 	return *(volatile uint32_t *)(dev->base + reg);
 }
 
-void virtio_set(const struct virtio *dev, unsigned int reg, uint32_t value)
+void virtio_set(struct virtio *dev, unsigned int reg, uint32_t value)
 {
-	*(volatile uint32_t *)(dev->base + reg) = value;
+	if (dev->slot)
+		virtio_pci_set(dev, reg, value);
+	else
+		*(volatile uint32_t *)(dev->base + reg) = value;
 }
 
-uint64_t virtio_features(const struct virtio *dev)
+uint64_t virtio_features(struct virtio *dev)
 {
 	uint64_t features;
 
@@ -98,7 +104,7 @@ bool virtio_begin(struct virtio *dev, uint64_t features)
 	return virtio_get(dev, VIRTIO_STATUS) & STATUS_FEATURES_OK;
 }
 
-static void set_address(const struct virtio *dev, unsigned int reg, const volatile void *at)
+static void set_address(struct virtio *dev, unsigned int reg, const volatile void *at)
 {
 	virtio_set(dev, reg, (uint32_t)(uint64_t)at);
 	virtio_set(dev, reg + 4, (uint32_t)((uint64_t)at >> 32));
@@ -169,7 +175,7 @@ bool ring_wait(const struct ring *ring, uint16_t idx)
 	return true;
 }
 
-bool virtio_wait_status(const struct virtio *dev, uint32_t status)
+bool virtio_wait_status(struct virtio *dev, uint32_t status)
 {
 	uint64_t end = rdtsc() + WAIT_MS * tsc_per_ms();
 

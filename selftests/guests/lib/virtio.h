@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A driver's side of virtio over MMIO, as small as tests can do with. It does
- * what it is told, also what a driver must not.
+ * A driver's side of virtio, as small as tests can do with. It does what it is
+ * told, also what a driver must not. Registers are called as those of MMIO; over PCI
+ * (virtio_pci.c) the same are found elsewhere.
  */
 #ifndef _VIRTIO_H
 #define _VIRTIO_H
@@ -59,7 +60,8 @@ struct desc {
 	uint16_t flags, next;
 };
 
-#define RING_SIZE	16
+/* That of disks, whose legacy function over PCI has no other. */
+#define RING_SIZE	128
 
 /* As a legacy device wants it: one piece, the used ring on a page of its own. */
 struct ring {
@@ -75,22 +77,29 @@ struct ring {
 } __attribute__((aligned(4096)));
 
 struct virtio {
-	uint64_t base;
+	uint64_t base;		/* over PCI: the BAR */
 	unsigned int irq;
 	uint32_t id;
 	bool legacy;
+	unsigned int slot;	/* of PCI; 0: over MMIO */
+	uint64_t common, isr, config, notify;	/* modern, over PCI: addresses */
+	unsigned int notify_each;
+	uint32_t features_select;	/* legacy, over PCI, has but one half */
 	/* Counted by the interrupt handler. */
 	volatile unsigned int queue_irqs, config_irqs;
 };
 
-/* The device with number @index on the command line. False: there is none. */
+/*
+ * The device with number @index on the command line and then on the PCI bus, where
+ * the argument `legacy` asks for those registers. False: there is none.
+ */
 bool virtio_find(struct virtio *dev, unsigned int index);
 /* The first with this id; ends the guest when there is none. */
 void virtio_need(struct virtio *dev, uint32_t id);
 
-uint32_t virtio_get(const struct virtio *dev, unsigned int reg);
-void virtio_set(const struct virtio *dev, unsigned int reg, uint32_t value);
-uint64_t virtio_features(const struct virtio *dev);
+uint32_t virtio_get(struct virtio *dev, unsigned int reg);
+void virtio_set(struct virtio *dev, unsigned int reg, uint32_t value);
+uint64_t virtio_features(struct virtio *dev);
 
 /* Reset and settle features. Does the device take them? */
 bool virtio_begin(struct virtio *dev, uint64_t features);
@@ -101,11 +110,18 @@ void virtio_ready(struct virtio *dev);
 /* Have interrupts of @dev counted and acknowledged; once for all, the last wins. */
 void virtio_irq_init(struct virtio *dev);
 
+/* virtio_pci.c */
+bool virtio_pci_find(struct virtio *dev, unsigned int index);
+/* Read again where BARs are. */
+void virtio_pci_locate(struct virtio *dev);
+uint32_t virtio_pci_get(struct virtio *dev, unsigned int reg);
+void virtio_pci_set(struct virtio *dev, unsigned int reg, uint32_t value);
+
 /* Put @head into the available ring. Kicks are the caller's. */
 void ring_offer(struct ring *ring, uint16_t head);
 /* Until the device has used @idx in all, up to ten seconds. */
 bool ring_wait(const struct ring *ring, uint16_t idx);
 /* Until @status has appeared. */
-bool virtio_wait_status(const struct virtio *dev, uint32_t status);
+bool virtio_wait_status(struct virtio *dev, uint32_t status);
 
 #endif
