@@ -30,6 +30,7 @@ static const struct benchmark *const benchmarks[] = {
 	&bench_process,
 	&bench_process_clones,
 	&bench_boot,
+	&bench_devices,
 };
 
 bool bench_quick;

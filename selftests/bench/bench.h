@@ -28,6 +28,7 @@ extern const struct benchmark bench_clones;
 extern const struct benchmark bench_process;
 extern const struct benchmark bench_process_clones;
 extern const struct benchmark bench_boot;
+extern const struct benchmark bench_devices;
 
 /* Few rounds, small sizes: to see that all works. */
 extern bool bench_quick;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define MONITOR_WORDS	32
+#define MONITOR_WORDS	64
 
 struct monitor {
 	pid_t pid;

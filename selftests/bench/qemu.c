@@ -9,8 +9,6 @@
 #include "qemu.h"
 #include "util.h"
 
-#define LOADER		QEMU_DIR "/ld-linux-x86-64.so.2"
-#define PROGRAM		QEMU_DIR "/qemu-system-x86_64-microvm"
 #define CONTROL		"/tmp/bench.qmp"
 #define GUEST		"/kvmfork/guests/tick.elf"
 #define TIMEOUT_MS	600000
@@ -18,15 +16,13 @@
 
 bool qemu_is_there(void)
 {
-	return !access(PROGRAM, X_OK);
+	return !access(QEMU_LEAN, X_OK);
 }
 
 void qemu_start(struct monitor *monitor, unsigned int mib, bool incoming)
 {
 	const char *words[MONITOR_WORDS] = {
-		LOADER, "--library-path", QEMU_DIR, PROGRAM, "-L", QEMU_DIR,
-		"-M", "microvm", "-accel", "kvm", "-cpu", "host", "-nodefaults",
-		"-no-user-config", "-display", "none", "-serial", "stdio",
+		QEMU_WORDS(QEMU_LEAN), "-serial", "stdio",
 		"-qmp", "unix:" CONTROL ",server=on,wait=off", "-kernel", GUEST, "-m",
 	};
 	unsigned int nr = 0;

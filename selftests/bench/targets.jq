@@ -83,6 +83,23 @@ def boots($all):
 	  at_least("\($peer), over waiting process, \($mib) MiB";
 		ratio(boot($all; $peer; $mib); process($all; "waiting process"; $mib)); 1);
 
+# Against QEMU's leanest machine.
+def devices($all):
+	at_most("boot to the guest's first word, 64 MiB, ukrun to QEMU";
+		ratio(boot($all; "ukrun, to its first word"; 64);
+		      boot($all; "QEMU, to its first word"; 64)); 1),
+	at_most("Linux to its root file system, ukrun to QEMU";
+		ratio(median($all; "linux-boot"; "ukrun"; null);
+		      median($all; "linux-boot"; "QEMU microvm"; null)); 1),
+	(("read", "write") as $what | ("64", "4") as $size
+		| at_most("disk: \($what), \($size) KiB at once, ukrun to QEMU";
+			ratio(median($all; "disk"; "ukrun: \($what), \($size) KiB at once"; null);
+			      median($all; "disk"; "QEMU microvm: \($what), \($size) KiB at once"; null)); 1)),
+	(("small", "large") as $what
+		| at_most("http: a \($what) page, ukrun to QEMU";
+			ratio(median($all; "http"; "ukrun: a \($what) page"; null);
+			      median($all; "http"; "QEMU microvm: a \($what) page"; null)); 1));
+
 def slopes($all):
 	(("fork", "shell, recycled, live parent") as $how
 		| at_most("\($how), per dirty page, of huge pages";
@@ -117,6 +134,7 @@ def targets($all):
 	latencies($all),
 	processes($all),
 	boots($all),
+	devices($all),
 	slopes($all),
 	at_least("clones in a row, recycled to created";
 		median($all; "turnover-ratio"; "shell, recycled"; null); 20),
