@@ -116,6 +116,10 @@ static void port_feed(struct port *port, struct queue *queue)
 	while (port->used && port_is_open(port) && queue_pop(queue, chain)) {
 		iov = &chain->iov[chain->nr_out];
 		size = iov_put(&iov, &chain->nr_in, port->input, port->used);
+		if (!size) {
+			virtio_break(port->bus->virtio, "a buffer for input that cannot be written");
+			break;
+		}
 		port->used -= size;
 		memmove(port->input, port->input + size, port->used);
 		queue_push(queue, chain->head, size);

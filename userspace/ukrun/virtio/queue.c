@@ -4,6 +4,7 @@
 
 #include "memory.h"
 #include "virtio/queue.h"
+#include "worker.h"
 
 #define DESC_SIZE	sizeof(struct vring_desc)
 
@@ -58,6 +59,7 @@ bool queue_start(struct queue *queue, bool event_idx)
 	if (!queue->desc || !queue->avail || !queue->used)
 		return queue_fails(queue, "a ring is not in memory, or not aligned");
 	queue->running = true;
+	queue_begin_turn(queue);
 	return true;
 }
 
@@ -140,9 +142,22 @@ static uint16_t queue_waiting(struct queue *queue)
 	return queue_load(&queue->avail->idx) - queue->state.next_avail;
 }
 
+void queue_begin_turn(struct queue *queue)
+{
+	queue->budget = queue->state.size;
+}
+
+/* A driver that always has one more must not keep us from looking at anything else. */
+static bool queue_has_turn(struct queue *queue)
+{
+	if (!queue->budget)
+		event_signal(queue->kick_fd);
+	return queue->budget;
+}
+
 bool queue_has(struct queue *queue)
 {
-	return queue->running && !queue->error && queue_waiting(queue);
+	return queue->running && !queue->error && queue_waiting(queue) && queue_has_turn(queue);
 }
 
 bool queue_pop(struct queue *queue, struct chain *chain)
@@ -155,7 +170,7 @@ bool queue_pop(struct queue *queue, struct chain *chain)
 	if (!queue->running || queue->error)
 		return false;
 	waiting = queue_waiting(queue);
-	if (!waiting)
+	if (!waiting || !queue_has_turn(queue))
 		return false;
 	if (waiting > state->size)
 		return queue_fails(queue, "more chains than there is room for");
@@ -170,6 +185,7 @@ bool queue_pop(struct queue *queue, struct chain *chain)
 	if (indirect && !queue_walk(queue, chain, indirect, indirect_size, 0, NULL, NULL))
 		return false;
 	state->next_avail++;
+	queue->budget--;
 	return true;
 }
 

@@ -43,6 +43,8 @@ struct queue {
 	struct vring_avail *avail;
 	struct vring_used *used;
 	const char *error;
+	/* Chains that may still be taken before others have their turn; then it is kicked. */
+	unsigned int budget;
 };
 
 /* What the driver put into one slot: first what it gives, then what it wants. */
@@ -58,6 +60,9 @@ struct chain {
  * queue that is not ready is left alone.
  */
 bool queue_start(struct queue *queue, bool event_idx);
+
+/* Have a turn: so many chains as the queue has room for. */
+void queue_begin_turn(struct queue *queue);
 
 /* Is there a chain? If not, the driver will kick when it adds one. */
 bool queue_has(struct queue *queue);

@@ -86,6 +86,8 @@ static void virtio_poll(struct virtio *virtio, bool stopping)
 		class->poll(virtio, set);
 	if (poll(set->fds, set->used, set->timeout_ms) < 0)
 		return;
+	for (i = 0; i < class->nr_queues; i++)
+		queue_begin_turn(&virtio->queues[i]);
 	for (i = 0; i < class->nr_queues && !virtio->broken; i++) {
 		if (!set->fds[1 + i].revents)
 			continue;
