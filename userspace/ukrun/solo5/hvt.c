@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,6 +24,13 @@ static void *hvt_memory(struct hvt *hvt, uint64_t gpa, uint64_t size)
 	return at;
 }
 
+/* Once: devices may write there while the call is made. */
+static void hvt_take(void *call, const void *args, size_t size)
+{
+	memcpy(call, args, size);
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
 static void hvt_walltime(struct hvt *hvt, void *args)
 {
 	struct solo5_walltime *call = args;
@@ -35,8 +43,11 @@ static void hvt_walltime(struct hvt *hvt, void *args)
 
 static void hvt_puts(struct hvt *hvt, void *args)
 {
-	const struct solo5_puts call = *(struct solo5_puts *)args;
-	const void *text = hvt_memory(hvt, call.data, call.size);
+	struct solo5_puts call;
+	const void *text;
+
+	hvt_take(&call, args, sizeof(call));
+	text = hvt_memory(hvt, call.data, call.size);
 
 	if (text)
 		console_write(hvt->vm, &hvt->vm->console, text, call.size);
@@ -84,38 +95,37 @@ static struct hvt_net *hvt_find_net(struct hvt *hvt, const struct solo5_net *cal
 
 static void hvt_send(struct hvt *hvt, void *args)
 {
-	struct solo5_net *call = args;
-	struct hvt_net *net = hvt_find_net(hvt, call);
+	struct solo5_net call, *answer = args;
+	struct hvt_net *net;
 	const void *data;
 
-	call->ret = SOLO5_EINVAL;
-	if (!net)
-		return;
-	data = hvt_memory(hvt, call->data, call->size);
-	if (!data)
-		return;
-	hvt_net_write(net, data, call->size);
-	call->ret = SOLO5_OK;
+	hvt_take(&call, args, sizeof(call));
+	net = hvt_find_net(hvt, &call);
+	data = net ? hvt_memory(hvt, call.data, call.size) : NULL;
+	if (data)
+		hvt_net_write(net, data, call.size);
+	answer->ret = data ? SOLO5_OK : SOLO5_EINVAL;
 }
 
 static void hvt_receive(struct hvt *hvt, void *args)
 {
-	struct solo5_net *call = args;
-	struct hvt_net *net = hvt_find_net(hvt, call);
+	struct solo5_net call, *answer = args;
+	struct hvt_net *net;
 	uint64_t size;
 	void *data;
 
-	call->ret = SOLO5_EINVAL;
-	if (!net)
+	hvt_take(&call, args, sizeof(call));
+	net = hvt_find_net(hvt, &call);
+	data = net ? hvt_memory(hvt, call.data, call.size) : NULL;
+	if (!data) {
+		answer->ret = SOLO5_EINVAL;
 		return;
-	data = hvt_memory(hvt, call->data, call->size);
-	if (!data)
-		return;
+	}
 	hvt_net_wait(hvt, 0);
-	size = hvt_net_read(net, data, call->size);
+	size = hvt_net_read(net, data, call.size);
 	if (size)
-		call->size = size;
-	call->ret = size ? SOLO5_OK : SOLO5_AGAIN;
+		answer->size = size;
+	answer->ret = size ? SOLO5_OK : SOLO5_AGAIN;
 }
 
 static void hvt_halt(struct hvt *hvt, void *args)
