@@ -17,6 +17,7 @@
 #include "console.h"
 #include "log.h"
 #include "option.h"
+#include "sandbox.h"
 #include "vm.h"
 
 static void console_option_serial(struct vm *vm, const char *arg)
@@ -47,6 +48,13 @@ static int console_open_file(const char *path)
 	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
 }
 
+/* Children open theirs later. */
+static int console_open_first(const char *path)
+{
+	sandbox_allow(SCMP_SYS(openat));
+	return console_open_file(path);
+}
+
 void console_open(struct vm *vm)
 {
 	struct console *console = &vm->console;
@@ -54,7 +62,7 @@ void console_open(struct vm *vm)
 	pthread_mutex_init(&console->lock, NULL);
 	console->fd = console->kind == CONSOLE_STDIO ? STDOUT_FILENO : -1;
 	if (console->kind == CONSOLE_FILE) {
-		console->fd = console_open_file(console->path);
+		console->fd = console_open_first(console->path);
 		if (console->fd < 0)
 			die_errno("-serial file:%s", console->path);
 	}
@@ -67,7 +75,7 @@ struct console *console_create(const char *path)
 	pthread_mutex_init(&console->lock, NULL);
 	console->kind = path ? CONSOLE_FILE : CONSOLE_NULL;
 	console->path = path;
-	console->fd = path ? console_open_file(path) : -1;
+	console->fd = path ? console_open_first(path) : -1;
 	if (path && console->fd < 0)
 		die_errno("-chardev file,path=%s", path);
 	return console;

@@ -42,10 +42,14 @@ static bool helper_send(int socket, int number, int fd)
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
 	}
-	return sendmsg(socket, &msg, MSG_NOSIGNAL) == sizeof(number);
+	/* Who does not take his answer must not keep others waiting for theirs. */
+	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(number);
 }
 
-/* @fd: -1 when there came none. False at the end. */
+/*
+ * @fd: -1 when there came none. False at the end. What is no message of ours comes
+ * without a descriptor.
+ */
 static bool helper_receive(int socket, int *number, int *fd)
 {
 	union {
@@ -57,7 +61,8 @@ static bool helper_receive(int socket, int *number, int *fd)
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control),
+		/* Not CMSG_SPACE(): there would be room for a second. */
+		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 	const struct cmsghdr *header;
 	ssize_t n;
@@ -65,12 +70,17 @@ static bool helper_receive(int socket, int *number, int *fd)
 	do {
 		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
-	if (n != sizeof(*number))
+	if (n <= 0)
 		return false;
 	header = CMSG_FIRSTHDR(&msg);
 	*fd = -1;
 	if (header && header->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(header), sizeof(int));
+	if (n == sizeof(*number) && !(msg.msg_flags & MSG_TRUNC))
+		return true;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
 	return true;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,6 +28,8 @@
 #define MASK_REQUEST	0xffffffffULL
 #define MASK_TYPE	0xff00ULL
 
+#define OPEN_WRITES	(O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY))
+
 #define CLONE_NAMESPACES (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | \
 			  CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 
@@ -47,9 +50,9 @@ static const int calls[] = {
 	/* files */
 	SCMP_SYS(close), SCMP_SYS(dup), SCMP_SYS(dup3), SCMP_SYS(fallocate), SCMP_SYS(fcntl),
 	SCMP_SYS(fdatasync), SCMP_SYS(fstat), SCMP_SYS(fsync), SCMP_SYS(ftruncate),
-	SCMP_SYS(lseek), SCMP_SYS(memfd_create), SCMP_SYS(newfstatat), SCMP_SYS(openat),
+	SCMP_SYS(lseek), SCMP_SYS(memfd_create), SCMP_SYS(newfstatat),
 	SCMP_SYS(pread64), SCMP_SYS(preadv), SCMP_SYS(pwrite64), SCMP_SYS(pwritev),
-	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(unlink), SCMP_SYS(write), SCMP_SYS(writev),
+	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev),
 	/* what is waited for */
 	SCMP_SYS(eventfd2), SCMP_SYS(futex), SCMP_SYS(pipe2), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(restart_syscall),
@@ -156,7 +159,10 @@ static void sandbox_allow_common(void)
 	sandbox_allow_if(SCMP_SYS(prctl), 0, MASK_ALL, PR_SET_PDEATHSIG);
 	/* Limits are asked for, not set. */
 	sandbox_allow_if(SCMP_SYS(prlimit64), 2, MASK_ALL, 0);
-	sandbox_allow_if(SCMP_SYS(socketpair), 0, MASK_ALL, AF_UNIX);
+	/* Only to read: what can write to /proc/self/mem can make itself code. */
+	sandbox_allow_if(SCMP_SYS(openat), 2, OPEN_WRITES, 0);
+	/* Not of a kind that could send to other sockets by their names. */
+	sandbox_allow_if(SCMP_SYS(socketpair), 1, MASK_ALL, SOCK_SEQPACKET | SOCK_CLOEXEC);
 }
 
 static int sandbox_fill(scmp_filter_ctx filter)

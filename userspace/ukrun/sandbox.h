@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What ukrun may ask of the host's kernel once it has set itself up: the system
- * calls that it needs, and nothing for which it takes a capability. So a guest
- * that has taken over ukrun has not taken over the user's account.
+ * calls that it needs, and nothing for which it takes a capability. A guest that has
+ * taken over ukrun cannot open files to write, unless for a device that does.
  *
  * What every VM needs is in sandbox.c. A device that needs more says so when it
  * is made. What takes rights that nobody keeps is opened by the helper (helper.h).

@@ -39,9 +39,9 @@ static void fsdev_raise_limit(void)
 static void fsdev_allow(void)
 {
 	static const int calls[] = {
-		SCMP_SYS(fchmodat), SCMP_SYS(fchownat), SCMP_SYS(fstatfs), SCMP_SYS(getdents64),
-		SCMP_SYS(linkat), SCMP_SYS(mkdirat), SCMP_SYS(mknodat), SCMP_SYS(openat2),
-		SCMP_SYS(readlinkat), SCMP_SYS(renameat), SCMP_SYS(symlinkat),
+		SCMP_SYS(fchmodat), SCMP_SYS(fstatfs), SCMP_SYS(getdents64),
+		SCMP_SYS(linkat), SCMP_SYS(mkdirat), SCMP_SYS(mknodat), SCMP_SYS(openat),
+		SCMP_SYS(openat2), SCMP_SYS(readlinkat), SCMP_SYS(renameat), SCMP_SYS(symlinkat),
 		SCMP_SYS(truncate), SCMP_SYS(unlinkat), SCMP_SYS(utimensat),
 	};
 	unsigned int i;

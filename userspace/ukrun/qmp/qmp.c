@@ -462,6 +462,7 @@ static void qmp_setup(struct vm *vm)
 	    listen(qmp->fd, CLIENTS_MAX))
 		die_errno("-qmp unix:%s", qmp->path);
 	sandbox_allow(SCMP_SYS(accept4));
+	sandbox_allow(SCMP_SYS(unlink));
 	device_add(vm, &type, qmp);
 }
 

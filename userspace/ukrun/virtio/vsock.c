@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "helper.h"
 #include "log.h"
 #include "props.h"
 #include "sandbox.h"
@@ -31,6 +32,7 @@
 
 struct vsock {
 	struct virtio *virtio;
+	unsigned int offer;	/* of the helper: the host's device */
 	int fd;
 	uint64_t first_cid;	/* of VM 1 */
 	int kick_fds[QUEUES_DATA], call_fds[QUEUES_DATA];
@@ -63,6 +65,14 @@ static int vsock_take_cid(struct vsock *vsock, uint64_t cid)
 	return ret;
 }
 
+static int vsock_open_device(void *arg)
+{
+	int fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
+
+	(void)arg;
+	return fd < 0 ? -errno : fd;
+}
+
 static int vsock_open(struct vsock *vsock)
 {
 	unsigned int i;
@@ -73,9 +83,9 @@ static int vsock_open(struct vsock *vsock)
 		if (vsock->kick_fds[i] < 0 || vsock->call_fds[i] < 0)
 			return -errno;
 	}
-	vsock->fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
+	vsock->fd = helper_open(vsock->offer);
 	if (vsock->fd < 0)
-		return -errno;
+		return vsock->fd;
 	return vsock_call(vsock, VHOST_SET_OWNER, NULL);
 }
 
@@ -267,6 +277,7 @@ static void vsock_create(struct vm *vm, struct props *props)
 		die("-device: guest-cid=%s: a number from %u to %u", cid, CID_MIN, CID_MAX);
 	if (vm->config.reset_on_exit)
 		die("--reset-on-exit: goes without vhost-vsock-device, whose connections would not be taken back");
+	vsock->offer = helper_offer(vsock_open_device, NULL);
 	errno = -vsock_open(vsock);
 	if (errno == ENOENT || errno == ENODEV)
 		die("/dev/vhost-vsock: %s: load it with 'modprobe vhost_vsock'", strerror(errno));
