@@ -34,8 +34,9 @@ void shells_check(struct vm *vm)
 	if (vm->config.nr_shells && vm->config.fork_on == FORK_ON_OFF)
 		die("--shells: the guest cannot fork with --fork-on=off: use ud2 or port");
 	/* What these have in the host is copied by fork(), as of then. */
-	if (vm->config.nr_shells && (vm->config.devices || vm->config.drives || vm->qmp))
-		die("--shells: goes without -device, -drive and -qmp, which a process made ahead cannot have");
+	if (vm->config.nr_shells && (vm->config.devices || vm->config.drives ||
+				      vm->config.netdevs || vm->qmp))
+		die("--shells: goes without -device, -drive, -netdev and -qmp, which a process made ahead cannot have");
 }
 
 int shell_order_iov(const struct vm *vm, struct shell_order *order, struct iovec *iov)

@@ -96,8 +96,9 @@ static int shell_become(struct vm *vm, const struct fork_job *job, struct fork_r
 {
 	int ret;
 
-	ret = newborn_name(vm, job);
-	ret = ret ?: reset_to(vm, job->template, KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE, report);
+	ret = reset_to(vm, job->template, KVMFORK_RESET_MEMORY | KVMFORK_RESET_STATE, report);
+	/* Not before: when that fails, another process becomes the VM of this name. */
+	ret = ret ?: newborn_name(vm, job);
 	if (ret)
 		return ret;
 	/* The states have come with the order. */
