@@ -325,6 +325,23 @@ static void check_files(void)
 	check_eq("a regular file", take(4) & 0170000, 0100000);
 	taken += 4 + 4 + 8 + 8;
 	check_eq("its size", take(8), 18);
+	message(T_SETATTR);
+	put_number(1, 4);
+	put_number(1, 4);	/* the mode */
+	put_number(04755, 4);
+	put_number(0, 4 + 4);
+	put_number(0, 8);
+	put_number(0, 8);
+	put_number(0, 8);
+	put_number(0, 8);
+	put_number(0, 8);
+	check_eq("setattr", send(), 0);
+	message(T_GETATTR);
+	put_number(1, 4);
+	put_number(0x7ff, 8);
+	check_eq("getattr again", send(), 0);
+	taken += 8 + 13;
+	check_eq("runs as nobody else", take(4) & 07777, 0755);
 	check_eq("rename", rename(ROOT, "made", ROOT, "renamed"), 0);
 	check_eq("the old name", walk(ROOT, 2, "made"), E_NOENT);
 	check_eq("a second name", link(ROOT, 1, "second"), 0);

@@ -101,22 +101,33 @@ static void p9_take_time(struct p9_in *in, struct timespec *time, bool changes, 
 		time->tv_nsec = UTIME_NOW;
 }
 
-static int p9_set_size_and_mode(int held, const char *path, const struct attributes *to)
+/* An open file may be longer allowed to write than its modes say. */
+static int p9_set_size(const struct fid *fid, const char *path, uint64_t size)
+{
+	if (fid->open >= 0 && !ftruncate(fid->open, size))
+		return 0;
+	return truncate(path, size) ? -errno : 0;
+}
+
+static int p9_set_size_and_mode(const struct fid *fid, const char *path,
+				const struct attributes *to)
 {
 	struct stat stat;
-	int ret = file_stat(held, &stat);
+	mode_t modes;
+	int ret = file_stat(fid->held, &stat);
 
 	if (ret)
 		return ret;
+	modes = S_ISDIR(stat.st_mode) ? DIR_MODES : FILE_MODES;
 	if (to->valid & SETATTR_SIZE && !S_ISREG(stat.st_mode))
 		return -EINVAL;
 	if (to->valid & SETATTR_MODE && S_ISLNK(stat.st_mode))
 		return -EOPNOTSUPP;
-	if (to->valid & SETATTR_SIZE && truncate(path, to->size))
-		return -errno;
-	if (to->valid & SETATTR_MODE && fchmodat(AT_FDCWD, path, to->mode & 07777, 0))
-		return -errno;
-	return 0;
+	if (to->valid & SETATTR_SIZE)
+		ret = p9_set_size(fid, path, to->size);
+	if (!ret && to->valid & SETATTR_MODE && fchmodat(AT_FDCWD, path, to->mode & modes, 0))
+		ret = -errno;
+	return ret;
 }
 
 int p9_setattr(struct p9_server *server, struct p9_in *in, struct p9_out *out)
@@ -141,14 +152,9 @@ int p9_setattr(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 	file_path(fid->held, path);
 	/*
 	 * security_model=none: whose file it is, is the host's to say. It would fail
-	 * in most cases, and copying files with it.
+	 * in most cases, and copying files with it: SETATTR_UID and SETATTR_GID do nothing.
 	 */
-	if (to.valid & (SETATTR_UID | SETATTR_GID) &&
-	    fchownat(fid->held, "", to.valid & SETATTR_UID ? to.uid : (uid_t)-1,
-		     to.valid & SETATTR_GID ? to.gid : (gid_t)-1, AT_EMPTY_PATH) &&
-	    errno != EPERM)
-		return -errno;
-	ret = p9_set_size_and_mode(fid->held, path, &to);
+	ret = p9_set_size_and_mode(fid, path, &to);
 	if (!ret && to.valid & (SETATTR_ATIME | SETATTR_MTIME) &&
 	    utimensat(AT_FDCWD, path, to.times, 0))
 		ret = -errno;

@@ -71,7 +71,7 @@ void fid_remove_all(struct fids *fids)
 			fid_remove(fids, fids->buckets[i]);
 }
 
-int fid_forked_all(struct fids *fids)
+void fid_forked_all(struct fids *fids)
 {
 	struct fid *fid;
 	unsigned int i;
@@ -85,11 +85,9 @@ int fid_forked_all(struct fids *fids)
 			/* One that has been removed is empty, for both. */
 			if (fd == -ENOENT)
 				continue;
-			if (fd < 0)
-				return fd;
 			close(fid->open);
-			fid->open = fd;
+			/* One that must not be read any more is the guest's to open again. */
+			fid->open = fd < 0 ? -1 : fd;
 		}
 	}
-	return 0;
 }

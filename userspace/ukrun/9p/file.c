@@ -97,7 +97,7 @@ int file_create(int dir, const char *name, uint32_t flags, uint32_t mode)
 
 	if (!file_is_name(name))
 		return -EINVAL;
-	fd = file_openat2(dir, name, make, mode & 07777);
+	fd = file_openat2(dir, name, make, mode & FILE_MODES);
 	if (fd != -EEXIST || flags & O_EXCL)
 		return fd;
 	held = file_walk(dir, name);
@@ -121,11 +121,11 @@ int file_make_node(int dir, const char *name, uint32_t mode)
 	if (!file_is_name(name))
 		return -EINVAL;
 	if (S_ISDIR(mode))
-		return file_result(mkdirat(dir, name, mode & 07777));
+		return file_result(mkdirat(dir, name, mode & DIR_MODES));
 	/* Devices of the host would be out of place in a guest, and the other way round. */
 	if (!S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
 		return -EPERM;
-	return file_result(mknodat(dir, name, mode & (S_IFMT | 07777), 0));
+	return file_result(mknodat(dir, name, mode & (S_IFMT | FILE_MODES), 0));
 }
 
 int file_link(int dir, int fd, const char *name)

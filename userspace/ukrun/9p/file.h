@@ -21,6 +21,13 @@
 /* "/proc/self/fd/N" */
 #define FILE_PATH_SIZE	32
 
+/*
+ * Modes that a guest may give. Not that a file runs as its owner, who is ukrun's
+ * user: root's guest would make programs of root's.
+ */
+#define FILE_MODES	01777
+#define DIR_MODES	07777
+
 /* How a file that is held by @fd is opened, changed and linked: by a path that leads to it. */
 void file_path(int fd, char path[FILE_PATH_SIZE]);
 
