@@ -9,7 +9,6 @@
 #include "virtio.h"
 #include "x86.h"
 
-#define VIRTIO_ID_BALLOON	5
 #define FEATURE_REPORTING	(1ULL << 5)
 #define INFLATE			0
 #define DEFLATE			1

@@ -9,25 +9,26 @@
 #include "x86.h"
 
 #define AHEAD	(RING_SIZE / 2)
+#define DEFLATE	1
 
 const char guest_name[] = "endless";
 
 static struct virtio dev;
 static struct ring ring;
-static uint8_t bytes[16];
+static uint32_t page;
 
 void guest_main(void)
 {
 	volatile uint16_t *avail = &ring.avail_idx, *used = &ring.used_idx;
 
-	virtio_need(&dev, VIRTIO_ID_RNG);
+	virtio_need(&dev, VIRTIO_ID_BALLOON);
 	check(virtio_begin(&dev, FEATURE_VERSION_1), "features refused");
-	virtio_set_ring(&dev, 0, &ring);
+	virtio_set_ring(&dev, DEFLATE, &ring);
 	virtio_ready(&dev);
 	/* All of the ring is descriptor 0. */
-	ring.desc[0] = (struct desc){ (uint64_t)bytes, sizeof(bytes), DESC_WRITE, 0 };
+	ring.desc[0] = (struct desc){ (uint64_t)&page, sizeof(page), 0, 0 };
 	*avail = AHEAD;
-	virtio_set(&dev, VIRTIO_NOTIFY, 0);
+	virtio_set(&dev, VIRTIO_NOTIFY, DEFLATE);
 	while (!*used)
 		cpu_pause();
 	say("goes on");

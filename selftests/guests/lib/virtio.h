@@ -49,6 +49,7 @@
 #define VIRTIO_ID_NET		1
 #define VIRTIO_ID_BLOCK		2
 #define VIRTIO_ID_RNG		4
+#define VIRTIO_ID_BALLOON	5
 
 #define DESC_NEXT		1
 #define DESC_WRITE		2

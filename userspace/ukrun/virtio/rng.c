@@ -47,7 +47,7 @@ static void rng_create(struct vm *vm, struct props *props)
 		.name = "virtio-rng",
 		.id = VIRTIO_ID_RNG,
 		.nr_queues = 1,
-		.queue_size = 256,
+		.queue_size = 8,
 		.kicked = rng_kicked,
 	};
 
