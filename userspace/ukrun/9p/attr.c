@@ -12,8 +12,6 @@
 #define GETATTR_BASIC	0x7ff
 
 #define SETATTR_MODE		0x001
-#define SETATTR_UID		0x002
-#define SETATTR_GID		0x004
 #define SETATTR_SIZE		0x008
 #define SETATTR_ATIME		0x010
 #define SETATTR_MTIME		0x020
@@ -151,8 +149,8 @@ int p9_setattr(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 		return -EBADF;
 	file_path(fid->held, path);
 	/*
-	 * security_model=none: whose file it is, is the host's to say. It would fail
-	 * in most cases, and copying files with it: SETATTR_UID and SETATTR_GID do nothing.
+	 * security_model=none: whose file it is, is the host's to say. That it shall be
+	 * another's is no error, or copying files would be one.
 	 */
 	ret = p9_set_size_and_mode(fid, path, &to);
 	if (!ret && to.valid & (SETATTR_ATIME | SETATTR_MTIME) &&

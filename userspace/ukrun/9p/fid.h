@@ -35,7 +35,7 @@ int fid_add(struct fids *fids, uint32_t number, int held);
 void fid_replace(struct fid *fid, int held);
 void fid_remove(struct fids *fids, struct fid *fid);
 void fid_remove_all(struct fids *fids);
-/* In a child: a place in a directory is not to be shared with the parent. 0 or a negative errno. */
+/* In a child: a place in a directory is not to be shared with the parent. */
 void fid_forked_all(struct fids *fids);
 
 #endif

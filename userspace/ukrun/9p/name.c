@@ -8,19 +8,6 @@
 #include "9p/file.h"
 #include "9p/server.h"
 
-/* The qid of what has been made. */
-static int p9_put_made(struct p9_out *out, int dir, const char *name)
-{
-	struct p9_qid qid;
-	struct stat stat;
-
-	if (fstatat(dir, name, &stat, AT_SYMLINK_NOFOLLOW))
-		return -errno;
-	file_qid(&stat, &qid);
-	p9_put_qid(out, &qid);
-	return 0;
-}
-
 int p9_symlink(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 {
 	struct fid *dir = p9_take_fid(server, in);
@@ -38,12 +25,12 @@ int p9_symlink(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 	/* It may lead anywhere: it is the guest that follows it, in its own tree. */
 	if (symlinkat(target, dir->held, name))
 		return -errno;
-	return p9_put_made(out, dir->held, name);
+	return p9_put_qid_of(out, dir->held, name);
 }
 
 static int p9_make(struct p9_out *out, const struct fid *dir, const char *name, uint32_t mode)
 {
-	return file_make_node(dir->held, name, mode) ?: p9_put_made(out, dir->held, name);
+	return file_make_node(dir->held, name, mode) ?: p9_put_qid_of(out, dir->held, name);
 }
 
 int p9_mknod(struct p9_server *server, struct p9_in *in, struct p9_out *out)

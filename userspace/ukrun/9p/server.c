@@ -67,14 +67,13 @@ static int p9_version(struct p9_server *server, struct p9_in *in, struct p9_out 
 	return 0;
 }
 
-static int p9_put_qid_of(struct p9_out *out, int held)
+int p9_put_qid_of(struct p9_out *out, int held, const char *name)
 {
 	struct p9_qid qid;
 	struct stat stat;
-	int ret = file_stat(held, &stat);
 
-	if (ret)
-		return ret;
+	if (fstatat(held, name, &stat, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+		return -errno;
 	file_qid(&stat, &qid);
 	p9_put_qid(out, &qid);
 	return 0;
@@ -104,7 +103,7 @@ static int p9_attach(struct p9_server *server, struct p9_in *in, struct p9_out *
 	held = p9_hold_again(server->root);
 	if (held < 0)
 		return held;
-	return fid_add(&server->fids, number, held) ?: p9_put_qid_of(out, server->root);
+	return fid_add(&server->fids, number, held) ?: p9_put_qid_of(out, server->root, "");
 }
 
 /*
@@ -150,7 +149,7 @@ static int p9_walk_names(const struct p9_server *server, struct p9_in *in, struc
 			return done ?: next;
 		close(*held);
 		*held = next;
-		ret = p9_put_qid_of(out, next);
+		ret = p9_put_qid_of(out, next, "");
 		if (ret)
 			return done ?: ret;
 	}
