@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -46,6 +47,14 @@ static bool helper_send(int socket, int number, int fd)
 	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(number);
 }
 
+/* Nothing comes any more: a message may have no bytes, too. */
+static bool helper_is_alone(int socket)
+{
+	struct pollfd pollfd = { .fd = socket };
+
+	return poll(&pollfd, 1, 0) < 0 || pollfd.revents & POLLHUP;
+}
+
 /*
  * @fd: -1 when there came none. False at the end. What is no message of ours comes
  * without a descriptor.
@@ -70,7 +79,7 @@ static bool helper_receive(int socket, int *number, int *fd)
 	do {
 		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
-	if (n <= 0)
+	if (n < 0 || (!n && helper_is_alone(socket)))
 		return false;
 	header = CMSG_FIRSTHDR(&msg);
 	*fd = -1;
