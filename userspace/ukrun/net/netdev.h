@@ -16,6 +16,7 @@
 struct netdev;
 struct poll_set;
 struct props;
+struct vhost;
 struct vm;
 
 /* The longest frame, with what virtio has before it. */
@@ -34,6 +35,11 @@ struct netdev_type {
 	void (*send)(struct netdev *netdev, struct iovec *iov, unsigned int n);
 	void (*poll)(struct netdev *netdev, struct poll_set *set);
 	void (*polled)(struct netdev *netdev, const struct poll_set *set);
+	/*
+	 * May be null. At set-up, by a card with virtio's queues: who serves them in
+	 * place of ->send(), ->poll() and ->polled(), while there is a link, or null.
+	 */
+	struct vhost *(*vhost)(struct netdev *netdev);
 	/* The child's end. Returns whether it has one, or a negative errno. */
 	int (*forked)(struct netdev *netdev);
 };

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/vhost.h>
 #include <linux/virtio_net.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "net/netdev.h"
 #include "props.h"
 #include "sandbox.h"
+#include "virtio/vhost.h"
 #include "virtio/virtio.h"
 #include "worker.h"
 
@@ -27,6 +29,9 @@ struct tap {
 	bool own_clone;
 	unsigned int offer;	/* for a child */
 	int fd;			/* -1: none, in a child */
+	const char *how_vhost;	/* on, off; null: if the host has it */
+	struct vhost vhost;
+	bool has_vhost;
 	unsigned int at;	/* in the poll set */
 	uint8_t buffer[NET_FRAME_MAX];
 };
@@ -109,6 +114,17 @@ static void tap_polled(struct netdev *netdev, const struct poll_set *set)
 	}
 }
 
+static int tap_run_vhost(struct vhost *vhost, bool on)
+{
+	const struct tap *tap = vhost->dev;
+	struct vhost_vring_file backend = { .fd = on ? tap->fd : -1 };
+	int ret = 0;
+
+	for (; backend.index < VHOST_QUEUES; backend.index++)
+		ret = vhost_call(vhost, VHOST_NET_SET_BACKEND, &backend) ?: ret;
+	return ret;
+}
+
 static int tap_forked(struct netdev *netdev)
 {
 	struct tap *tap = netdev->backend;
@@ -119,12 +135,30 @@ static int tap_forked(struct netdev *netdev)
 	if (!tap->own_clone)
 		return 0;
 	ret = tap_take(tap, helper_open(tap->offer));
+	if (!ret && tap->has_vhost)
+		ret = vhost_forked(&tap->vhost);
 	if (ret)
 		vm_warn(netdev->vm, "-netdev tap,id=%s: ifname=%s: %s", netdev->id, tap->pattern,
 			strerror(-ret));
 	else
 		vm_log(netdev->vm, "%s: is %s", netdev->id, tap->name);
 	return ret ?: 1;
+}
+
+static struct vhost *tap_vhost(struct netdev *netdev)
+{
+	struct tap *tap = netdev->backend;
+	const char *how = tap->how_vhost;
+
+	if (how && !strcmp(how, "off"))
+		return NULL;
+	tap->vhost = (struct vhost){ .name = "net", .run = tap_run_vhost, .dev = tap };
+	errno = -vhost_create(&tap->vhost);
+	if (errno && how)
+		die("-netdev tap: vhost=on: /dev/vhost-net: %s: load it with 'modprobe vhost_net', or leave vhost=on out",
+		    strerror(errno));
+	tap->has_vhost = !errno;
+	return tap->has_vhost ? &tap->vhost : NULL;
 }
 
 static void tap_create(struct netdev *netdev, struct props *props)
@@ -142,8 +176,10 @@ static void tap_create(struct netdev *netdev, struct props *props)
 	/* Scripts are not run: the interface is whoever's who has made it. */
 	props_word(props, "script", "no", NULL);
 	props_word(props, "downscript", "no", NULL);
-	props_word(props, "vhost", "off", NULL);
+	tap->how_vhost = props_word(props, "vhost", "on off", NULL);
 	errno = -tap_take(tap, tap_make(tap));
+	if (errno == ENOENT || errno == ENODEV)
+		die("-netdev tap: /dev/net/tun: %s: load it with 'modprobe tun'", strerror(errno));
 	if (errno)
 		die_errno("-netdev tap: ifname=%s", tap->pattern);
 	if (tap->own_clone)
@@ -166,5 +202,6 @@ DECLARE_NETDEV(tap, {
 	.send = tap_send,
 	.poll = tap_poll,
 	.polled = tap_polled,
+	.vhost = tap_vhost,
 	.forked = tap_forked,
 });

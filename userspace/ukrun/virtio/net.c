@@ -12,6 +12,7 @@
 #include "log.h"
 #include "net/netdev.h"
 #include "props.h"
+#include "virtio/vhost.h"
 #include "virtio/virtio.h"
 
 #define QUEUE_RX	0
@@ -20,6 +21,7 @@
 struct net {
 	struct virtio *virtio;
 	struct netdev *netdev;
+	struct vhost *vhost;	/* null: the netdev is served here */
 	struct virtio_net_config config;
 	/* A frame that is sent may be answered at once. */
 	struct chain rx, tx;
@@ -84,10 +86,20 @@ static void net_send_all(struct net *net, struct queue *queue)
 	virtio_tell(net->virtio, queue);
 }
 
+/* The queues are the host's kernel's. */
+static struct vhost *net_vhost(const struct net *net)
+{
+	return net->link ? net->vhost : NULL;
+}
+
 static void net_kicked(struct virtio *virtio, struct queue *queue)
 {
 	struct net *net = virtio->dev;
 
+	if (net_vhost(net)) {
+		vhost_kicked(net_vhost(net), virtio, queue - virtio->queues);
+		return;
+	}
 	/* That there is room to receive is looked at before each wait. */
 	if (queue == &virtio->queues[QUEUE_TX])
 		net_send_all(net, queue);
@@ -101,6 +113,10 @@ static void net_poll(struct virtio *virtio, struct poll_set *set)
 		net->blinks = false;
 		net_set_link(net, true);
 	}
+	if (net_vhost(net)) {
+		vhost_poll(net_vhost(net), set);
+		return;
+	}
 	if (net->link)
 		net->netdev->type->poll(net->netdev, set);
 	virtio_tell(virtio, &virtio->queues[QUEUE_RX]);
@@ -110,6 +126,10 @@ static void net_polled(struct virtio *virtio, const struct poll_set *set)
 {
 	struct net *net = virtio->dev;
 
+	if (net_vhost(net)) {
+		vhost_polled(net_vhost(net), virtio, set);
+		return;
+	}
 	if (net->link)
 		net->netdev->type->polled(net->netdev, set);
 	virtio_tell(virtio, &virtio->queues[QUEUE_RX]);
@@ -126,6 +146,14 @@ static void net_start(struct virtio *virtio)
 			 sizeof(struct virtio_net_hdr_mrg_rxbuf) : sizeof(struct virtio_net_hdr);
 	if (netdev->type->start)
 		netdev->type->start(netdev, virtio->state.driver_features, netdev->header);
+}
+
+static void net_stop(struct virtio *virtio)
+{
+	struct net *net = virtio->dev;
+
+	if (net_vhost(net))
+		vhost_stop(net_vhost(net), virtio);
 }
 
 static void net_config_read(struct virtio *virtio, uint64_t offset)
@@ -170,6 +198,8 @@ static const struct virtio_class net_class = {
 	.poll = net_poll,
 	.polled = net_polled,
 	.config_read = net_config_read,
+	.reset = net_stop,
+	.quiesced = net_stop,
 	.forked = net_forked,
 };
 
@@ -198,6 +228,7 @@ static void net_create(struct vm *vm, struct props *props)
 	net_parse_mac(net, props_get(props, "mac"), vm->nr_virtio);
 	net->netdev = netdev_open(vm, props_need(props, "netdev"));
 	props_get(props, "id");
+	net->vhost = net->netdev->type->vhost ? net->netdev->type->vhost(net->netdev) : NULL;
 	net->netdev->card = net;
 	net->netdev->can_receive = net_can_receive;
 	net->netdev->receive = net_receive;
