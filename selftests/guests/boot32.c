@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bare.h"
+#include "x86.h"
+
 #define __packed		__attribute__((packed))
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 
@@ -20,7 +23,6 @@
 #define MBI_MODS		(1U << 3)
 #define MBI_MMAP		(1U << 6)
 
-#define COM1			0x3f8
 #define EXIT_PORT		0xf4
 #define POWER_PORT		0x604
 #define POWER_OFF		0x2000
@@ -59,45 +61,9 @@ int bare_fork(void);
 
 extern char image_start[], bss_end[];
 
-static unsigned int failures;
+const char guest_name[] = "boot32";
+
 static uint32_t zeroes[3000];
-static const char *cmdline = "";
-
-static void outb(uint16_t port, uint8_t v)
-{
-	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static void outw(uint16_t port, uint16_t v)
-{
-	asm volatile("outw %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static uint8_t inb(uint16_t port)
-{
-	uint8_t v;
-
-	asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static void put(const char *s)
-{
-	for (; *s; s++) {
-		while (!(inb(COM1 + 5) & 0x20))
-			;
-		outb(COM1, (uint8_t)*s);
-	}
-}
-
-static void put_hex(uint32_t v)
-{
-	char s[] = "0x00000000";
-
-	for (unsigned int i = 0; i < 8; i++)
-		s[9 - i] = "0123456789abcdef"[v >> 4 * i & 15];
-	put(s);
-}
 
 static void say(const char *what, uint32_t v)
 {
@@ -106,45 +72,6 @@ static void say(const char *what, uint32_t v)
 	put(" ");
 	put_hex(v);
 	put("\n");
-}
-
-static bool check(bool ok, const char *what, uint32_t v)
-{
-	if (!ok) {
-		failures++;
-		put("boot32: FAIL: ");
-		put(what);
-		put(": got ");
-		put_hex(v);
-		put("\n");
-	}
-	return ok;
-}
-
-/* The text after @name in the command line, or NULL. */
-static const char *arg(const char *name)
-{
-	const char *s, *a, *n;
-
-	for (s = cmdline; *s; s++) {
-		if (s != cmdline && s[-1] != ' ')
-			continue;
-		for (a = s, n = name; *n && *a == *n; a++, n++)
-			;
-		if (!*n)
-			return a;
-	}
-	return NULL;
-}
-
-static uint32_t arg_number(const char *name)
-{
-	const char *s = arg(name);
-	uint32_t n = 0;
-
-	for (; s && *s >= '0' && *s <= '9'; s++)
-		n = n * 10 + (uint32_t)(*s - '0');
-	return n;
 }
 
 static void check_cpu(uint32_t cs, uint32_t cr0, uint32_t eflags)
@@ -183,7 +110,7 @@ static void check_cmdline(const struct multiboot_info *mbi)
 static void check_memory(const struct multiboot_info *mbi)
 {
 	const struct multiboot_range *r;
-	uint32_t mib = arg_number("mib="), p;
+	uint32_t mib = arg_number("mib=", 10), p;
 	uint64_t sum = 0, top = 0;
 	bool image_inside = false;
 
@@ -264,7 +191,7 @@ void boot32_main(uint32_t eax, const struct multiboot_info *mbi, uint32_t cs,
 	put(failures ? "boot32: failed\n" : "boot32: ok\n");
 	/* QEMU's debug exit makes 2 * N + 1 of N: it cannot say 0. */
 	if (failures || arg("exit="))
-		outb(EXIT_PORT, failures ? FAILED : (uint8_t)arg_number("exit="));
+		outb(EXIT_PORT, failures ? FAILED : (uint8_t)arg_number("exit=", 10));
 	outw(POWER_PORT, POWER_OFF);
 	for (;;)
 		asm volatile("cli; hlt");

@@ -16,6 +16,7 @@
 #define EXIT_PORT		0xf4
 #define BOCHS_PORT		0x8900
 #define FAILED			100
+#define PATIENCE		2000000
 
 #define TEST_PORT		0xe0
 #define TEST_IRQ_PORT		0x2000
@@ -55,11 +56,19 @@ void timer_entry(void);
 void pic_entry(void);
 void spurious_entry(void);
 
+const char guest_name[] = "pc32";
+
 static struct gate idt[VECTORS];
 static volatile uint32_t timer_ticks, pic_ticks;
 /* Not zero in the file: p_filesz counts, too. */
 static uint32_t initialized[1500] = { [0] = 0x11223344, [1499] = 0x99 };
 static uint32_t zeroes[1500];
+
+void wait_for(volatile uint32_t *count, uint32_t want)
+{
+	for (uint32_t i = 0; i < PATIENCE && *count < want; i++)
+		cpu_pause();
+}
 
 static void say_modules(const struct multiboot_info *mbi)
 {
@@ -91,7 +100,7 @@ static void check_bios_data(void)
 {
 	uint32_t ebda = (uint32_t)low_word(0x40e) << 4;
 
-	check(low_word(0x400) == COM1, "COM1 of the BIOS",
+	check(low_word(0x400) == 0x3f8, "COM1 of the BIOS",
 	      low_word(0x400));
 	check(low_word(0x413) == 639, "KiB of memory", low_word(0x413));
 	if (check(ebda >= 0x80000 && ebda < 0xa0000, "EBDA", ebda))
@@ -226,7 +235,7 @@ static uint32_t fw_cfg(uint16_t key, unsigned int bytes)
 
 static void check_fw_cfg(void)
 {
-	uint32_t cpus = arg_number("nb-cpus=");
+	uint32_t cpus = arg_number("nb-cpus=", 10);
 
 	check(fw_cfg(0, 4) == 0x554d4551, "fw_cfg's signature", fw_cfg(0, 4));
 	check(fw_cfg(0x77, 4) == 0, "fw_cfg without an item", fw_cfg(0x77, 4));
@@ -264,7 +273,7 @@ void pc32_main(uint32_t eax, const struct multiboot_info *mbi)
 	check_bios_data();
 	cpus = check_mp();
 	if (arg("cpus="))
-		check(cpus == arg_number("cpus="), "CPUs in the MP table", cpus);
+		check(cpus == arg_number("cpus=", 10), "CPUs in the MP table", cpus);
 	start_cpus(cpus);
 	check_timers();
 	if (arg("testdev"))
@@ -277,7 +286,7 @@ void pc32_main(uint32_t eax, const struct multiboot_info *mbi)
 	if (arg("bochs") && !failures)
 		for (const char *s = "Shutdown"; *s; s++)
 			outb(BOCHS_PORT, (uint8_t)*s);
-	outl(EXIT_PORT, failures ? FAILED : arg_number("exit="));
+	outl(EXIT_PORT, failures ? FAILED : arg_number("exit=", 10));
 	for (;;)
 		asm volatile("cli; hlt");
 }

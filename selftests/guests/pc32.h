@@ -6,34 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bare.h"
+#include "x86.h"
+
 #define __packed		__attribute__((packed))
 
-#define COM1			0x3f8
 #define LAPIC			0xfee00000
 #define IOAPIC			0xfec00000
-
-static inline void outb(uint16_t port, uint8_t v)
-{
-	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static inline void outw(uint16_t port, uint16_t v)
-{
-	asm volatile("outw %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static inline void outl(uint16_t port, uint32_t v)
-{
-	asm volatile("outl %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static inline uint8_t inb(uint16_t port)
-{
-	uint8_t v;
-
-	asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
 
 static inline uint32_t mmio_read(uint32_t address)
 {
@@ -53,16 +32,6 @@ static inline uint16_t low_word(uint32_t address)
 	asm volatile("movw (%1), %0" : "=r"(v) : "r"(address) : "memory");
 	return v;
 }
-
-void put(const char *s);
-/* Says what failed, and counts. */
-bool check(bool ok, const char *what, uint32_t v);
-extern unsigned int failures;
-
-/* The text after @name in the command line, or NULL. */
-const char *arg(const char *name);
-uint32_t arg_number(const char *name);
-extern const char *cmdline;
 
 /* Until @count has come to @want, but not for ever. */
 void wait_for(volatile uint32_t *count, uint32_t want);

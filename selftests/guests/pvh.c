@@ -9,8 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bare.h"
+#include "x86.h"
+
 #define START_MAGIC	0x336ec578
-#define COM1		0x3f8
 #define EXIT_PORT	0xf4
 #define POWER_PORT	0x604
 #define POWER_OFF	0x2000
@@ -36,67 +38,7 @@ void pvh_main(const struct start_info *start, uint32_t cr0, uint32_t cr4, uint32
 
 extern char bss_end[];
 
-static unsigned int failures;
-static const char *cmdline;
-
-static void outb(uint16_t port, uint8_t v)
-{
-	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static void outw(uint16_t port, uint16_t v)
-{
-	asm volatile("outw %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static void put(const char *s)
-{
-	for (; *s; s++)
-		outb(COM1, (uint8_t)*s);
-}
-
-static bool check(bool ok, const char *what, uint32_t v)
-{
-	char s[] = "0x00000000";
-
-	if (ok)
-		return true;
-	for (unsigned int i = 0; i < 8; i++)
-		s[9 - i] = "0123456789abcdef"[v >> 4 * i & 15];
-	failures++;
-	put("pvh: FAIL: ");
-	put(what);
-	put(": got ");
-	put(s);
-	put("\n");
-	return false;
-}
-
-/* The text after @name in the command line, or NULL. */
-static const char *arg(const char *name)
-{
-	const char *s, *a, *n;
-
-	for (s = cmdline; *s; s++) {
-		if (s != cmdline && s[-1] != ' ')
-			continue;
-		for (a = s, n = name; *n && *a == *n; a++, n++)
-			;
-		if (!*n)
-			return a;
-	}
-	return 0;
-}
-
-static uint32_t arg_number(const char *name)
-{
-	const char *s = arg(name);
-	uint32_t n = 0;
-
-	for (; s && *s >= '0' && *s <= '9'; s++)
-		n = n * 10 + (uint32_t)(*s - '0');
-	return n;
-}
+const char guest_name[] = "pvh";
 
 static void check_memory(const struct start_info *start)
 {
@@ -112,8 +54,8 @@ static void check_memory(const struct start_info *start)
 		inside |= range->address <= 0x200000 && top >= (uint32_t)bss_end;
 	}
 	check(inside, "the image is outside the memory map", start->nr_ranges);
-	check(top == (uint64_t)arg_number("mib=") << 20, "end of memory", (uint32_t)top);
-	check(sum > (uint64_t)(arg_number("mib=") - 1) << 20, "usable memory", (uint32_t)sum);
+	check(top == (uint64_t)arg_number("mib=", 10) << 20, "end of memory", (uint32_t)top);
+	check(sum > (uint64_t)(arg_number("mib=", 10) - 1) << 20, "usable memory", (uint32_t)sum);
 }
 
 static void check_module(const struct start_info *start)
@@ -134,7 +76,7 @@ static void check_rsdp(const struct start_info *start)
 {
 	const char *rsdp = (const char *)(uint32_t)start->rsdp, *want = "RSD PTR ";
 
-	check(!rsdp == !arg_number("acpi="), "RSDP", (uint32_t)rsdp);
+	check(!rsdp == !arg_number("acpi=", 10), "RSDP", (uint32_t)rsdp);
 	for (; rsdp && *want; want++, rsdp++)
 		if (!check(*rsdp == *want, "RSDP's signature", *rsdp))
 			return;

@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bare.h"
+#include "x86.h"
+
 #define PORT		0x500
 #define WALLTIME	1
 #define PUTS		2
@@ -84,8 +87,7 @@ long bare_fork(void);
 
 extern char _end[];
 
-static unsigned int failures;
-static const char *cmdline = "";
+const char guest_name[] = "solo5";
 
 static void call(unsigned int nr, volatile void *args)
 {
@@ -102,7 +104,7 @@ static size_t length(const char *s)
 	return n;
 }
 
-static void put(const char *s)
+void put(const char *s)
 {
 	volatile struct {
 		const char *data;
@@ -110,63 +112,6 @@ static void put(const char *s)
 	} puts = { s, length(s) };
 
 	call(PUTS, &puts);
-}
-
-static void put_hex(const char *what, uint64_t v)
-{
-	char s[] = "0x0000000000000000\n";
-
-	for (unsigned int i = 0; i < 16; i++)
-		s[17 - i] = "0123456789abcdef"[v >> 4 * i & 15];
-	put(what);
-	put(s);
-}
-
-static bool check(bool ok, const char *what, uint64_t v)
-{
-	if (ok)
-		return true;
-	failures++;
-	put("solo5: FAIL: ");
-	put(what);
-	put_hex(": got ", v);
-	return false;
-}
-
-/* The text after @name in the command line, or NULL. */
-static const char *arg(const char *name)
-{
-	const char *s, *a, *n;
-
-	for (s = cmdline; *s; s++) {
-		if (s != cmdline && s[-1] != ' ')
-			continue;
-		for (a = s, n = name; *n && *a == *n; a++, n++)
-			;
-		if (!*n)
-			return a;
-	}
-	return NULL;
-}
-
-static uint64_t arg_number(const char *name, unsigned int base)
-{
-	const char *s = arg(name);
-	uint64_t n = 0, digit;
-
-	for (; s && *s && *s != ' '; s++) {
-		digit = *s >= 'a' ? (uint64_t)(*s - 'a') + 10 : (uint64_t)(*s - '0');
-		n = n * base + digit;
-	}
-	return n;
-}
-
-static uint64_t rdtsc(void)
-{
-	uint32_t lo, hi;
-
-	asm volatile("lfence; rdtsc" : "=a"(lo), "=d"(hi) : : "memory");
-	return (uint64_t)hi << 32 | lo;
 }
 
 static uint64_t walltime(void)

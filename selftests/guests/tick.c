@@ -12,6 +12,8 @@
  */
 #include <stdint.h>
 
+#include "x86.h"
+
 #define MULTIBOOT_LOADED	0x2badb002
 #define MBI_MEMORY		(1U << 0)
 
@@ -50,27 +52,6 @@ uint32_t tick_fork(void);
 extern char bss_end[];
 
 static struct gate idt[PIC_VECTOR + 16];
-
-static void outb(uint16_t port, uint8_t v)
-{
-	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static uint8_t inb(uint16_t port)
-{
-	uint8_t v;
-
-	asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static uint64_t rdtsc(void)
-{
-	uint64_t v;
-
-	asm volatile("lfence; rdtsc" : "=A"(v) : : "memory");
-	return v;
-}
 
 static void put(char c)
 {
