@@ -15,6 +15,7 @@ enum target {
 	TARGET_9P,	/* a session with two handles: 0 the root, 1 a file that is open */
 	TARGET_SERIAL,	/* a console and a port, with input */
 	TARGET_BALLOON,
+	TARGET_VSOCK,	/* events */
 	NR_TARGETS,
 };
 

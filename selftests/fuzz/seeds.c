@@ -185,6 +185,7 @@ int main(int argc, char **argv)
 	save_buffer(argv[1], TARGET_SERIAL, 64, false);
 	save_buffer(argv[1], TARGET_BALLOON, 4096, true);
 	save_buffer(argv[1], TARGET_BALLOON, 16, false);
+	save_buffer(argv[1], TARGET_VSOCK, 8, true);
 	for (i = 0; i < sizeof(p9_seeds) / sizeof(p9_seeds[0]); i++)
 		save_p9(argv[1], &p9_seeds[i]);
 	return 0;

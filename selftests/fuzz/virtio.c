@@ -25,6 +25,7 @@
 #include "virtio/9p.c"
 #include "virtio/console.c"
 #include "virtio/balloon.c"
+#include "virtio/vsock.c"
 #include "9p/file.h"
 #include "disk/cow.c"
 
@@ -359,6 +360,30 @@ static void fuzz_balloon(const struct input *input)
 	assert(!balloon.warned && !balloon.end);
 }
 
+static void fuzz_events_kicked(struct virtio *virtio, struct queue *queue)
+{
+	vsock_tell_reset(virtio->dev, queue);
+}
+
+/* The queue of events: the others are served by the host's kernel. */
+static void fuzz_vsock(const struct input *input)
+{
+	static const struct virtio_class class = {
+		.name = "vhost-vsock", .nr_queues = 1, .queue_size = 128,
+		.kicked = fuzz_events_kicked,
+	};
+	static struct vsock vsock;
+	struct virtio virtio = {};
+	unsigned int i;
+
+	vsock.virtio = &virtio;
+	fuzz_virtio(&virtio, &class, &vsock, input);
+	for (i = 0; i < ROUNDS; i++) {
+		vsock.must_reset = true;
+		fuzz_kick(&virtio);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input;
@@ -380,6 +405,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_serial(&input);
 	else if (target == TARGET_BALLOON)
 		fuzz_balloon(&input);
+	else if (target == TARGET_VSOCK)
+		fuzz_vsock(&input);
 	else
 		fuzz_blk(&input, target);
 	return 0;
