@@ -79,7 +79,7 @@ int vhost_forked(struct vhost *vhost)
 
 static int vhost_set_features(const struct vhost *vhost, const struct virtio *virtio)
 {
-	uint64_t features;
+	uint64_t features = 0;
 	int ret = vhost_call(vhost, VHOST_GET_FEATURES, &features);
 
 	/* What else the driver has chosen is no matter of rings and data. */
