@@ -2,13 +2,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "helper.h"
 #include "log.h"
+#include "passing.h"
 #include "vm.h"
 
 #define OFFERS_MAX	64
@@ -25,26 +25,10 @@ static int helper_socket = -1;
 /* One number and, unless @fd is negative, a descriptor. */
 static bool helper_send(int socket, int number, int fd)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {
-		.header = {
-			.cmsg_len = CMSG_LEN(sizeof(int)),
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-		},
-	};
 	struct iovec iov = { &number, sizeof(number) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-	}
 	/* Who does not take his answer must not keep others waiting for theirs. */
-	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(number);
+	return pass_send(socket, &iov, 1, fd, MSG_DONTWAIT) == sizeof(number);
 }
 
 /* Nothing comes any more: a message may have no bytes, too. */
@@ -61,31 +45,12 @@ static bool helper_is_alone(int socket)
  */
 static bool helper_receive(int socket, int *number, int *fd)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
 	struct iovec iov = { number, sizeof(*number) };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		/* Not CMSG_SPACE(): there would be room for a second. */
-		.msg_controllen = CMSG_LEN(sizeof(int)),
-	};
-	const struct cmsghdr *header;
-	ssize_t n;
+	ssize_t size = pass_receive(socket, &iov, 1, fd);
 
-	do {
-		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 || (!n && helper_is_alone(socket)))
+	if ((size < 0 && errno != EMSGSIZE) || (!size && helper_is_alone(socket)))
 		return false;
-	header = CMSG_FIRSTHDR(&msg);
-	*fd = -1;
-	if (header && header->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(header), sizeof(int));
-	if (n == sizeof(*number) && !(msg.msg_flags & MSG_TRUNC))
+	if (size == sizeof(*number))
 		return true;
 	if (*fd >= 0)
 		close(*fd);

@@ -2,20 +2,17 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include <kvmfork/guest.h>
 
+#include "clock.h"
 #include "device.h"
 #include "identity.h"
 #include "vm.h"
 
 uint64_t identity_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+	return clock_ns(CLOCK_BOOTTIME);
 }
 
 static int identity_write(struct vm *vm, uint64_t gpa, uint64_t elapsed)

@@ -3,9 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "ps_print.h"
-
-#define SECOND	1000000000ULL
 
 /* Null when it does not run. */
 static const struct ps_vm *ps_parent(const struct ps_list *list, const struct ps_vm *vm)
@@ -59,7 +58,7 @@ static void ps_put_line(const struct ps_list *list, const struct ps_vm *vm, int 
 		snprintf(parent, sizeof(parent), "%" PRIu64, vm->parent_id);
 	ps_format_size(private, sizeof(private), vm, vm->private_kib);
 	ps_format_size(shared, sizeof(shared), vm, vm->shared_kib);
-	ps_format_time(uptime, sizeof(uptime), vm->uptime_ns / SECOND);
+	ps_format_time(uptime, sizeof(uptime), vm->uptime_ns / NS_PER_S);
 	printf("%-10s %7d %6s %6" PRIu64 " %6" PRIu64 " %6" PRIu64 " %8s %7s %7s  ", id, vm->pid,
 	       parent, vm->forks, vm->resets, vm->shells, uptime, private, shared);
 	ps_put_command(vm);

@@ -13,6 +13,7 @@
 #include "fork.h"
 #include "log.h"
 #include "option.h"
+#include "passing.h"
 #include "shell.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -251,30 +252,11 @@ static struct shell *shells_find_ready(struct vm *vm)
 
 static bool shell_send(struct vm *vm, const struct shell *shell, const struct fork_job *job)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {
-		.header = {
-			.cmsg_len = CMSG_LEN(sizeof(int)),
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-		},
-	};
 	struct shell_order order = { .job = *job, .identity = vm->identity };
 	struct iovec iov[SHELL_IOV_MAX];
-	struct msghdr msg = {
-		.msg_iov = iov,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
 	int n = shell_order_iov(vm, &order, iov);
 
-	if (n < 0)
-		return false;
-	msg.msg_iovlen = n;
-	memcpy(CMSG_DATA(&control.header), &job->template, sizeof(int));
-	return sendmsg(shell->socket, &msg, MSG_NOSIGNAL) >= 0;
+	return n >= 0 && pass_send(shell->socket, iov, n, job->template, 0) >= 0;
 }
 
 /* It is the shells' no more. */

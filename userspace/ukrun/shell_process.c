@@ -2,7 +2,6 @@
 /* The life of a shell: it makes its VM, waits, and becomes a child. */
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include "device.h"
 #include "log.h"
 #include "newborn.h"
+#include "passing.h"
 #include "shell.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -62,32 +62,18 @@ static int shell_make_vm(struct vm *vm, int template)
 /* Waits for the order. @job->template is this process's own afterwards. */
 static bool shell_hear(struct vm *vm, int socket, struct fork_job *job)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
 	struct shell_order order;
 	struct iovec iov[SHELL_IOV_MAX];
-	struct msghdr msg = {
-		.msg_iov = iov,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	const struct cmsghdr *header;
 	size_t size = 0;
-	int i, n = shell_order_iov(vm, &order, iov);
+	int i, fd, n = shell_order_iov(vm, &order, iov);
 
 	for (i = 0; i < n; i++)
 		size += iov[i].iov_len;
-	msg.msg_iovlen = n;
 	/* When the parent is gone, nothing comes. */
-	if (n < 0 || recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)size)
-		return false;
-	header = CMSG_FIRSTHDR(&msg);
-	if (!header || header->cmsg_type != SCM_RIGHTS)
+	if (n < 0 || pass_receive(socket, iov, n, &fd) != (ssize_t)size || fd < 0)
 		return false;
 	*job = order.job;
-	memcpy(&job->template, CMSG_DATA(header), sizeof(int));
+	job->template = fd;
 	vm->identity = order.identity;
 	return true;
 }

@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "helper.h"
 #include "log.h"
 #include "net/netdev.h"
@@ -71,11 +71,8 @@ struct user {
 
 static int64_t user_clock_ns(void *opaque)
 {
-	struct timespec now;
-
 	(void)opaque;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static void user_drop_waiting(struct user *user)

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "device.h"
 #include "disk/disk.h"
 #include "log.h"
 #include "props.h"
 #include "solo5/hvt.h"
-
-#define NS_PER_S	1000000000ULL
 
 /* Null, with the VM ended: not memory. */
 static void *hvt_memory(struct hvt *hvt, uint64_t gpa, uint64_t size)
@@ -34,11 +32,9 @@ static void hvt_take(void *call, const void *args, size_t size)
 static void hvt_walltime(struct hvt *hvt, void *args)
 {
 	struct solo5_walltime *call = args;
-	struct timespec now;
 
 	(void)hvt;
-	clock_gettime(CLOCK_REALTIME, &now);
-	call->ns = now.tv_sec * NS_PER_S + now.tv_nsec;
+	call->ns = clock_ns(CLOCK_REALTIME);
 }
 
 static void hvt_puts(struct hvt *hvt, void *args)

@@ -3,8 +3,8 @@
 #include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "net/netdev.h"
 #include "props.h"
@@ -13,7 +13,6 @@
 #include "vm.h"
 #include "worker.h"
 
-#define NS_PER_S	1000000000ULL
 #define NS_PER_MS	1000000ULL
 #define MTU		1500
 /* Before each frame on the host's side; all zero: a plain frame. */
@@ -119,14 +118,6 @@ static void hvt_net_polled(struct hvt *hvt, const struct poll_set *set)
 			hvt->nets[i]->netdev->type->polled(hvt->nets[i]->netdev, set);
 }
 
-static uint64_t hvt_net_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_PER_S + now.tv_nsec;
-}
-
 /*
  * A VM that is to stop gives an early end of the wait, with nothing ready: the
  * guest then waits again for what is left, as it has to with any frame that is
@@ -134,7 +125,7 @@ static uint64_t hvt_net_now(void)
  */
 uint64_t hvt_net_wait(struct hvt *hvt, uint64_t timeout_ns)
 {
-	uint64_t start = hvt_net_now(), passed = 0, left;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), passed = 0, left;
 	struct poll_set set = {};
 	struct timespec timeout;
 	bool looked = false;
@@ -155,7 +146,7 @@ uint64_t hvt_net_wait(struct hvt *hvt, uint64_t timeout_ns)
 			break;
 		hvt_net_polled(hvt, &set);
 		looked = true;
-		passed = hvt_net_now() - start;
+		passed = clock_ns(CLOCK_MONOTONIC) - start;
 	}
 	free(set.fds);
 	return ready;
