@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "console.h"
+#include "helper.h"
 #include "log.h"
 #include "option.h"
-#include "sandbox.h"
 #include "vm.h"
 
 static void console_option_serial(struct vm *vm, const char *arg)
@@ -43,16 +43,29 @@ DECLARE_OPTION(serial, {
 	.handle = console_option_serial,
 });
 
-static int console_open_file(const char *path)
+/* Who reads a FIFO may come later, but a child's is not waited for. */
+static int console_open_file(const char *path, int flags)
 {
-	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+	return open(path, flags | O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
 }
 
-/* Children open theirs later. */
-static int console_open_first(const char *path)
+static int console_open_child(void *arg, uint64_t id)
 {
-	sandbox_allow(SCMP_SYS(openat));
-	return console_open_file(path);
+	const struct console *console = arg;
+	char *path = xasprintf("%s.%llu", console->path, (unsigned long long)id);
+	int fd = console_open_file(path, O_NONBLOCK);
+
+	free(path);
+	if (fd < 0)
+		return -errno;
+	fcntl(fd, F_SETFL, O_APPEND);
+	return fd;
+}
+
+static int console_open_first(struct console *console)
+{
+	console->offer = helper_offer(console_open_child, console);
+	return console_open_file(console->path, 0);
 }
 
 void console_open(struct vm *vm)
@@ -62,7 +75,7 @@ void console_open(struct vm *vm)
 	pthread_mutex_init(&console->lock, NULL);
 	console->fd = console->kind == CONSOLE_STDIO ? STDOUT_FILENO : -1;
 	if (console->kind == CONSOLE_FILE) {
-		console->fd = console_open_first(console->path);
+		console->fd = console_open_first(console);
 		if (console->fd < 0)
 			die_errno("-serial file:%s", console->path);
 	}
@@ -75,7 +88,7 @@ struct console *console_create(const char *path)
 	pthread_mutex_init(&console->lock, NULL);
 	console->kind = path ? CONSOLE_FILE : CONSOLE_NULL;
 	console->path = path;
-	console->fd = path ? console_open_first(path) : -1;
+	console->fd = path ? console_open_first(console) : -1;
 	if (path && console->fd < 0)
 		die_errno("-chardev file,path=%s", path);
 	return console;
@@ -90,19 +103,16 @@ bool console_is_ready(const struct console *console)
 
 void console_forked(struct vm *vm, struct console *console)
 {
-	char *path;
-
 	pthread_mutex_init(&console->lock, NULL);
 	console->used = 0;
 	console->room = NULL;	/* input is the first VM's */
 	if (console->kind != CONSOLE_FILE)
 		return;
 	close(console->fd);
-	path = xasprintf("%s.%llu", console->path, (unsigned long long)vm->id);
-	console->fd = console_open_file(path);
+	console->fd = helper_open(vm, console->offer);
 	if (console->fd < 0)
-		vm_warn(vm, "%s: %s: the output of this VM is lost", path, strerror(errno));
-	free(path);
+		vm_warn(vm, "%s.%llu: %s: the output of this VM is lost", console->path,
+			(unsigned long long)vm->id, strerror(-console->fd));
 }
 
 /* All of it, also to a pipe that is full or set to non-blocking by others. */

@@ -25,6 +25,7 @@ struct console {
 	bool chosen;	/* by an option */
 	const char *path;
 	int fd;
+	unsigned int offer;	/* of the helper: a child's file */
 	/* Held while writing, which may take for ever: not by the main thread. */
 	pthread_mutex_t lock;
 	/* The unfinished line, when there are several VMs. */

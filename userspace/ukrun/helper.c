@@ -14,7 +14,7 @@
 #define OFFERS_MAX	64
 
 struct offer {
-	int (*open)(void *arg);
+	int (*open)(void *arg, uint64_t id);
 	void *arg;
 };
 
@@ -22,13 +22,18 @@ static struct offer offers[OFFERS_MAX];
 static unsigned int nr_offers;
 static int helper_socket = -1;
 
-/* One number and, unless @fd is negative, a descriptor. */
-static bool helper_send(int socket, int number, int fd)
+struct helper_message {
+	int number;	/* of the offer; of the answer: the error */
+	uint64_t id;	/* of the VM */
+};
+
+/* With a descriptor, unless @fd is negative. */
+static bool helper_send(int socket, struct helper_message message, int fd)
 {
-	struct iovec iov = { &number, sizeof(number) };
+	struct iovec iov = { &message, sizeof(message) };
 
 	/* Who does not take his answer must not keep others waiting for theirs. */
-	return pass_send(socket, &iov, 1, fd, MSG_DONTWAIT) == sizeof(number);
+	return pass_send(socket, &iov, 1, fd, MSG_DONTWAIT) == sizeof(message);
 }
 
 /* Nothing comes any more: a message may have no bytes, too. */
@@ -43,14 +48,14 @@ static bool helper_is_alone(int socket)
  * @fd: -1 when there came none. False at the end. What is no message of ours comes
  * without a descriptor.
  */
-static bool helper_receive(int socket, int *number, int *fd)
+static bool helper_receive(int socket, struct helper_message *message, int *fd)
 {
-	struct iovec iov = { number, sizeof(*number) };
+	struct iovec iov = { message, sizeof(*message) };
 	ssize_t size = pass_receive(socket, &iov, 1, fd);
 
 	if ((size < 0 && errno != EMSGSIZE) || (!size && helper_is_alone(socket)))
 		return false;
-	if (size == sizeof(*number))
+	if (size == sizeof(*message))
 		return true;
 	if (*fd >= 0)
 		close(*fd);
@@ -61,28 +66,30 @@ static bool helper_receive(int socket, int *number, int *fd)
 /* Each asks with a socket for the answer, so that nobody takes another's. */
 static void helper_run(int socket)
 {
+	struct helper_message message;
 	const struct offer *offer;
-	int number, answer, fd;
+	int answer, fd;
 
-	while (helper_receive(socket, &number, &answer)) {
+	while (helper_receive(socket, &message, &answer)) {
 		if (answer < 0)
 			continue;
 		fd = -EINVAL;
-		if (number >= 0 && (unsigned int)number < nr_offers) {
-			offer = &offers[number];
-			fd = offer->open(offer->arg);
+		if (message.number >= 0 && (unsigned int)message.number < nr_offers) {
+			offer = &offers[message.number];
+			fd = offer->open(offer->arg, message.id);
 		}
-		helper_send(answer, fd < 0 ? fd : 0, fd);
+		message.number = fd < 0 ? fd : 0;
+		helper_send(answer, message, fd);
 		if (fd >= 0)
 			close(fd);
 		close(answer);
 	}
 }
 
-unsigned int helper_offer(int (*open)(void *arg), void *arg)
+unsigned int helper_offer(int (*open)(void *arg, uint64_t id), void *arg)
 {
 	if (nr_offers == OFFERS_MAX)
-		die("more than %d networks and ports that children open anew", OFFERS_MAX);
+		die("more than %d networks, files and ports that children open anew", OFFERS_MAX);
 	offers[nr_offers] = (struct offer){ open, arg };
 	return nr_offers++;
 }
@@ -112,22 +119,21 @@ void helper_start(struct vm *vm)
 	_exit(0);
 }
 
-int helper_open(unsigned int number)
+int helper_open(const struct vm *vm, unsigned int number)
 {
-	int sockets[2], ret, fd = -1;
+	struct helper_message message = { .number = number, .id = vm->id };
+	int sockets[2], fd = -1;
+	bool sent;
 
 	if (helper_socket < 0)
-		return offers[number].open(offers[number].arg);
+		return offers[number].open(offers[number].arg, vm->id);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
 		return -errno;
-	ret = -EIO;
-	if (helper_send(helper_socket, number, sockets[1])) {
-		close(sockets[1]);
-		if (!helper_receive(sockets[0], &ret, &fd))
-			ret = -EIO;
-	} else {
-		close(sockets[1]);
-	}
+	sent = helper_send(helper_socket, message, sockets[1]);
+	close(sockets[1]);
+	message.number = -EIO;
+	if (sent && !helper_receive(sockets[0], &message, &fd))
+		message.number = -EIO;
 	close(sockets[0]);
-	return fd >= 0 ? fd : ret ?: -EIO;
+	return fd >= 0 ? fd : message.number ?: -EIO;
 }

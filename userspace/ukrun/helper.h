@@ -7,13 +7,18 @@
 #ifndef UKRUN_HELPER_H
 #define UKRUN_HELPER_H
 
+#include <stdint.h>
+
 struct vm;
 
-/* During set-up: @open gives a descriptor of @arg, or a negative errno. Returns its number. */
-unsigned int helper_offer(int (*open)(void *arg), void *arg);
+/*
+ * During set-up: @open gives a descriptor of @arg for VM @id, or a negative errno; it does not
+ * block, and @id may be anything. Returns the offer's number.
+ */
+unsigned int helper_offer(int (*open)(void *arg, uint64_t id), void *arg);
 /* Before sandbox_enter(). Without offers, or without a sandbox, there is no helper. */
 void helper_start(struct vm *vm);
-/* In a child: the descriptor that offer @number gives, or a negative errno. */
-int helper_open(unsigned int number);
+/* In child @vm: the descriptor that offer @number gives, or a negative errno. */
+int helper_open(const struct vm *vm, unsigned int number);
 
 #endif

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk/clone.h"
 #include "disk/cow.h"
 #include "disk/disk.h"
 #include "log.h"
@@ -26,7 +27,7 @@ static void disk_option_drive(struct vm *vm, const char *arg)
 DECLARE_OPTION(drive, {
 	.name = "drive",
 	.arg = "file=F,id=ID[,...]",
-	.help = "a disk: readonly=, direct=, snapshot=, discard=, aio=; docs/ukrun.md",
+	.help = "a disk: readonly=, direct=, snapshot=, discard=, aio=, clone=; docs/ukrun.md",
 	.handle = disk_option_drive,
 });
 
@@ -54,6 +55,9 @@ static void disk_measure(struct disk *disk)
 		if (ioctl(disk->fd, BLKGETSIZE64, &disk->size) ||
 		    ioctl(disk->fd, BLKSSZGET, &sector))
 			die_errno("-drive file=%s", disk->path);
+		if (disk->keeps_clones)
+			die("-drive file=%s: clone=keep: is for files, as each clone becomes one beside it",
+			    disk->path);
 	} else if (S_ISREG(stat.st_mode)) {
 		disk->size = stat.st_size;
 	} else {
@@ -119,6 +123,8 @@ static void disk_take_props(struct disk *disk, struct props *props, bool *tempor
 	disk->discard = strcmp(props_word(props, "discard", "unmap on ignore off", "unmap"),
 			       "ignore");
 	*temporary = props_bool(props, "snapshot", false);
+	disk->keeps_clones = !strcmp(props_word(props, "clone", "discard keep", "discard"),
+				     "keep");
 	props_word(props, "if", "none virtio", NULL);
 	props_word(props, "media", "disk", NULL);
 	props_word(props, "format", "raw", NULL);
@@ -141,10 +147,13 @@ struct disk *disk_open(struct vm *vm, const char *id)
 	props->used = true;
 	disk->vm = vm;
 	disk->id = id;
+	disk->clone_fd = -1;
 	disk_take_props(disk, props, &temporary);
 	/* Then nothing is written to the file. */
 	if (temporary && disk->read_only)
 		die("-drive id=%s: snapshot=on is for disks that are written", id);
+	if (disk->keeps_clones && disk->read_only)
+		die("-drive id=%s: clone=keep is for disks that are written", id);
 	disk->read_only |= temporary;
 	disk_open_file(disk);
 	disk_lock(disk);
@@ -157,6 +166,8 @@ struct disk *disk_open(struct vm *vm, const char *id)
 		disk->cow = cow_create(disk, temporary);
 	disk_make_ring(disk);
 	disk_allow_ring(disk);
+	if (disk->keeps_clones)
+		clone_offer(disk);
 	return disk;
 }
 
@@ -377,11 +388,15 @@ int disk_forked(struct disk *disk)
 	if (disk->has_ring)
 		close(disk->ring.ring_fd);
 	disk_make_ring(disk);
-	return disk->cow ? cow_forked(disk->cow) : 0;
+	if (!disk->cow)
+		return 0;
+	return cow_forked(disk->cow) ?: disk->keeps_clones ? clone_open(disk) : 0;
 }
 
 void disk_end(struct disk *disk)
 {
-	if (disk->cow)
-		cow_end(disk->cow);
+	if (!disk->cow)
+		return;
+	clone_save(disk);
+	cow_end(disk->cow);
 }

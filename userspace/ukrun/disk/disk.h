@@ -47,6 +47,9 @@ struct disk {
 	unsigned int sector;	/* of the host's: what O_DIRECT is aligned to */
 	bool read_only, direct, discard;
 	struct cow *cow;	/* null when read-only */
+	bool keeps_clones;	/* clone.h */
+	unsigned int clone_offer;
+	int clone_fd;		/* a child's, or -1 */
 	bool wants_ring, has_ring;
 	struct io_uring ring;
 	unsigned int in_flight;

@@ -36,12 +36,13 @@ struct tap {
 	uint8_t buffer[NET_FRAME_MAX];
 };
 
-static int tap_make(void *arg)
+static int tap_make(void *arg, uint64_t id)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	const struct tap *tap = arg;
 	int fd, error;
 
+	(void)id;
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", tap->pattern);
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd >= 0 && !ioctl(fd, TUNSETIFF, &request))
@@ -134,9 +135,9 @@ static int tap_forked(struct netdev *netdev)
 	tap->fd = -1;
 	if (!tap->own_clone)
 		return 0;
-	ret = tap_take(tap, helper_open(tap->offer));
+	ret = tap_take(tap, helper_open(netdev->vm, tap->offer));
 	if (!ret && tap->has_vhost)
-		ret = vhost_forked(&tap->vhost);
+		ret = vhost_forked(&tap->vhost, netdev->vm);
 	if (ret)
 		vm_warn(netdev->vm, "-netdev tap,id=%s: ifname=%s: %s", netdev->id, tap->pattern,
 			strerror(-ret));
@@ -177,7 +178,7 @@ static void tap_create(struct netdev *netdev, struct props *props)
 	props_word(props, "script", "no", NULL);
 	props_word(props, "downscript", "no", NULL);
 	tap->how_vhost = props_word(props, "vhost", "on off", NULL);
-	errno = -tap_take(tap, tap_make(tap));
+	errno = -tap_take(tap, tap_make(tap, netdev->vm->id));
 	if (errno == ENOENT || errno == ENODEV)
 		die("-netdev tap: /dev/net/tun: %s: load it with 'modprobe tun'", strerror(errno));
 	if (errno)

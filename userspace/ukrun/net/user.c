@@ -283,8 +283,9 @@ static int user_listen(const struct forward *forward)
 	return -error;
 }
 
-static int user_open_offer(void *forward)
+static int user_open_offer(void *forward, uint64_t id)
 {
+	(void)id;
 	return user_listen(forward);
 }
 
@@ -317,7 +318,7 @@ static int user_add_forward(struct user *user, const struct forward *forward)
 	if (user->lib->add_hostfwd(user->slirp, 0, nobody.sin_addr, 0, forward->guest,
 			      forward->guest_port))
 		return -EADDRNOTAVAIL;
-	fd = forward->privileged ? helper_open(forward->offer) : user_listen(forward);
+	fd = forward->privileged ? helper_open(user->netdev->vm, forward->offer) : user_listen(forward);
 	if (fd < 0)
 		return fd;
 	user->lib->pollfds_fill(user->slirp, &timeout, user_add_poll, &set);

@@ -17,12 +17,13 @@ int vhost_call(const struct vhost *vhost, unsigned long request, const void *arg
 	return ioctl(vhost->fd, request, arg) < 0 ? -errno : 0;
 }
 
-static int vhost_open_device(void *arg)
+static int vhost_open_device(void *arg, uint64_t id)
 {
 	const struct vhost *vhost = arg;
 	char path[64];
 	int fd;
 
+	(void)id;
 	snprintf(path, sizeof(path), "/dev/vhost-%s", vhost->name);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
@@ -61,7 +62,7 @@ int vhost_create(struct vhost *vhost)
 	int ret;
 
 	vhost->fd = -1;
-	ret = vhost_open(vhost, vhost_open_device(vhost));
+	ret = vhost_open(vhost, vhost_open_device(vhost, 0));
 	if (ret) {
 		close(vhost->fd);
 		return ret;
@@ -71,10 +72,10 @@ int vhost_create(struct vhost *vhost)
 	return 0;
 }
 
-int vhost_forked(struct vhost *vhost)
+int vhost_forked(struct vhost *vhost, const struct vm *vm)
 {
 	vhost_close(vhost);
-	return vhost_open(vhost, helper_open(vhost->offer));
+	return vhost_open(vhost, helper_open(vm, vhost->offer));
 }
 
 static int vhost_set_features(const struct vhost *vhost, const struct virtio *virtio)

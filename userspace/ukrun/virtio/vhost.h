@@ -45,6 +45,6 @@ void vhost_polled(struct vhost *vhost, struct virtio *virtio, const struct poll_
 /* Take the rings back, as far as they have been served: for ->reset() and ->quiesced(). */
 void vhost_stop(struct vhost *vhost, struct virtio *virtio);
 /* The child's own. 0 or a negative errno. */
-int vhost_forked(struct vhost *vhost);
+int vhost_forked(struct vhost *vhost, const struct vm *vm);
 
 #endif

@@ -110,7 +110,7 @@ static int vsock_forked(struct virtio *virtio)
 	struct vsock *vsock = virtio->dev;
 	int ret;
 
-	ret = vhost_forked(&vsock->vhost);
+	ret = vhost_forked(&vsock->vhost, virtio->vm);
 	ret = ret ?: vsock_take_cid(vsock, vsock->first_cid + virtio->vm->id - 1);
 	if (ret) {
 		vm_warn(virtio->vm, "%s: /dev/vhost-vsock: %s", virtio->name, strerror(-ret));
