@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* KVMFORK_FREEZE and KVMFORK_FORK: every way to be refused. */
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 
 #include "fork.h"
 #include "harness.h"
+#include "spin.h"
 
 FIXTURE(fork_errors) {
 	struct vm vm;
@@ -252,54 +251,9 @@ TEST_F(fork_errors, message_of_a_huge_size)
 	EXPECT_EQ(-ENXIO, both_calls(self));
 }
 
-static void on_kick(int signal)
-{
-	(void)signal;
-}
-
-static void __guest guest_spin(uint64_t arg)
-{
-	guest_write64(GUEST_DATA, arg);
-	for (;;)
-		__asm__ volatile("pause");
-}
-
-static void *run_until_kicked(void *arg)
-{
-	struct vcpu *vcpu = arg;
-
-	__vcpu_run(vcpu);
-	return NULL;
-}
-
-/* Runs vCPU 1 in a thread until it is stopped by stop_running(). */
-static pthread_t start_running(struct vm *vm)
-{
-	struct sigaction action = { .sa_handler = on_kick };
-	volatile uint64_t *started = vm_hva(vm, GUEST_DATA);
-	pthread_t thread;
-
-	sigaction(SIGUSR1, &action, NULL);
-	*started = 0;
-	vcpu_start(&vm->vcpus[1], 1, guest_spin, 1);
-	TEST_REQUIRE(!pthread_create(&thread, NULL, run_until_kicked, &vm->vcpus[1]),
-		     "pthread_create");
-	while (!*started)
-		usleep(1000);
-	return thread;
-}
-
-static void stop_running(struct vm *vm, pthread_t thread)
-{
-	vm->vcpus[1].run->immediate_exit = 1;
-	pthread_kill(thread, SIGUSR1);
-	pthread_join(thread, NULL);
-	vm->vcpus[1].run->immediate_exit = 0;
-}
-
 TEST_F(fork_errors, vcpu_in_run)
 {
-	pthread_t thread = start_running(&self->vm);
+	pthread_t thread = vcpu_spin(&self->vm, 1, GUEST_DATA);
 	struct vm child;
 	int ret;
 
@@ -310,7 +264,8 @@ TEST_F(fork_errors, vcpu_in_run)
 		EXPECT_EQ(-EBUSY, ret);
 	}
 	EXPECT_NE(0, self->call.message[0]);
-	stop_running(&self->vm, thread);
+	vcpu_spin_end(&self->vm, 1, thread);
+	self->vm.vcpus[1].run->immediate_exit = 0;
 	ASSERT_EQ(0, __vm_fork(&self->vm, &child));
 	vm_close(&child);
 }

@@ -6,37 +6,24 @@
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <pthread.h>
-#include <signal.h>
 
+#include "crowd.h"
 #include "fork.h"
 #include "harness.h"
 
 #define RAM_GPA		(16UL << 20)
 #define RAM_PAGES	64
 #define RAM_SIZE	(RAM_PAGES * PAGE_SIZE)
-#define MAX_THREADS	4
 
 FIXTURE(race) {
 	struct __test_metadata *metadata;
 	struct vm vm;
 	char *ram;
-	pthread_t threads[MAX_THREADS];
-	unsigned int nr_threads;
-	bool stop;
-	unsigned long done[MAX_THREADS];
+	struct crowd crowd;
 };
-
-static void on_kick(int signal)
-{
-	(void)signal;
-}
 
 FIXTURE_SETUP(race)
 {
-	struct sigaction kick = { .sa_handler = on_kick };
-
-	sigaction(SIGUSR1, &kick, NULL);
 	self->metadata = _metadata;
 	vm_create_default(&self->vm, VM_IRQCHIP_NONE, 1);
 	self->ram = vm_memory_add(&self->vm, 0, RAM_GPA, RAM_SIZE);
@@ -47,33 +34,6 @@ FIXTURE_SETUP(race)
 FIXTURE_TEARDOWN(race)
 {
 	vm_close(&self->vm);
-}
-
-static bool stopped(FIXTURE_DATA(race) *self)
-{
-	return __atomic_load_n(&self->stop, __ATOMIC_RELAXED);
-}
-
-static void start(FIXTURE_DATA(race) *self, void *(*fn)(void *self))
-{
-	TEST_REQUIRE(!pthread_create(&self->threads[self->nr_threads++], NULL, fn, self),
-		     "pthread_create");
-}
-
-static void stop(FIXTURE_DATA(race) *self)
-{
-	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < self->nr_threads; i++) {
-		pthread_kill(self->threads[i], SIGUSR1);
-		pthread_join(self->threads[i], NULL);
-	}
-}
-
-static bool is_one_of(int ret, const int *expected)
-{
-	while (*expected && *expected != ret)
-		expected++;
-	return *expected == ret;
 }
 
 /* All pages of the child are of one value each, out of those two. */
@@ -118,14 +78,14 @@ static void fork_for_a_while(FIXTURE_DATA(race) *self, const int *expected, char
 		EXPECT_TRUE(ram_is_whole(&child, a, b));
 		vm_close(&child);
 	}
-	stop(self);
+	crowd_stop(&self->crowd);
 	/* It must work when no one is in the way any more. */
 	EXPECT_EQ(0, __vm_fork(&self->vm, &child));
 	vm_close(&child);
-	TH_LOG("%lu forks, %lu refused; the others: %lu, %lu", forks, refused, self->done[0],
-	       self->done[1]);
+	TH_LOG("%lu forks, %lu refused; the others: %lu, %lu", forks, refused, self->crowd.done[0],
+	       self->crowd.done[1]);
 	EXPECT_LT(0, forks);
-	EXPECT_LT(0, self->done[0]);
+	EXPECT_LT(0, self->crowd.done[0]);
 }
 
 static void *punch(void *arg)
@@ -133,18 +93,18 @@ static void *punch(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	unsigned int page = 0;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		page = (page * 5 + 3) % RAM_PAGES;
 		fallocate(self->vm.slots[1].memory_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			  page * PAGE_SIZE, PAGE_SIZE);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, punching_holes)
 {
-	start(self, punch);
+	crowd_start(&self->crowd, punch, self);
 	fork_for_a_while(self, (int[]){ 0 }, 0x5a, 0);
 }
 
@@ -154,11 +114,11 @@ static void *write_pages(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	char page[PAGE_SIZE];
 
-	while (!stopped(self)) {
-		memset(page, self->done[1] & 1 ? 0x5a : 0, PAGE_SIZE);
+	while (!crowd_stopped(&self->crowd)) {
+		memset(page, self->crowd.done[1] & 1 ? 0x5a : 0, PAGE_SIZE);
 		pwrite(self->vm.slots[1].memory_fd, page, PAGE_SIZE,
-		       self->done[1] % RAM_PAGES * PAGE_SIZE);
-		self->done[1]++;
+		       self->crowd.done[1] % RAM_PAGES * PAGE_SIZE);
+		self->crowd.done[1]++;
 	}
 	return NULL;
 }
@@ -169,8 +129,8 @@ TEST_F(race, punching_and_writing)
 	uint64_t end = test_now_ns() + test_seconds() * 1000000000ULL;
 	struct vm child;
 
-	start(self, punch);
-	start(self, write_pages);
+	crowd_start(&self->crowd, punch, self);
+	crowd_start(&self->crowd, write_pages, self);
 	while (test_now_ns() < end) {
 		uint64_t sum[2] = {};
 
@@ -182,25 +142,25 @@ TEST_F(race, punching_and_writing)
 		EXPECT_EQ(sum[0], sum[1]);
 		vm_close(&child);
 	}
-	stop(self);
+	crowd_stop(&self->crowd);
 }
 
 static void *unmap(void *arg)
 {
 	FIXTURE_DATA(race) *self = arg;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		munmap(self->ram + 8 * PAGE_SIZE, 8 * PAGE_SIZE);
 		mmap(self->ram + 8 * PAGE_SIZE, 8 * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_FIXED, self->vm.slots[1].memory_fd, 8 * PAGE_SIZE);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, unmapping)
 {
-	start(self, unmap);
+	crowd_start(&self->crowd, unmap, self);
 	fork_for_a_while(self, (int[]){ -EMEDIUMTYPE, 0 }, 0x5a, 0x5a);
 }
 
@@ -209,11 +169,11 @@ static void *protect(void *arg)
 {
 	FIXTURE_DATA(race) *self = arg;
 
-	while (!stopped(self)) {
-		mprotect(self->ram, 8 * PAGE_SIZE, self->done[0] & 1 ? PROT_READ :
+	while (!crowd_stopped(&self->crowd)) {
+		mprotect(self->ram, 8 * PAGE_SIZE, self->crowd.done[0] & 1 ? PROT_READ :
 			 PROT_READ | PROT_WRITE);
 		madvise(self->ram, RAM_SIZE, MADV_DONTNEED);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	mprotect(self->ram, 8 * PAGE_SIZE, PROT_READ | PROT_WRITE);
 	return NULL;
@@ -221,7 +181,7 @@ static void *protect(void *arg)
 
 TEST_F(race, protections)
 {
-	start(self, protect);
+	crowd_start(&self->crowd, protect, self);
 	fork_for_a_while(self, (int[]){ 0 }, 0x5a, 0x5a);
 }
 
@@ -231,9 +191,9 @@ static void *close_new_fds(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	int first = dup(0);
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		for (int fd = first; fd < first + 8; fd++)
-			self->done[0] += !close(fd);
+			self->crowd.done[0] += !close(fd);
 	}
 	return NULL;
 }
@@ -243,7 +203,7 @@ TEST_F(race, closing_what_is_being_made)
 	uint64_t end = test_now_ns() + test_seconds() * 1000000000ULL;
 	struct fork_call call;
 
-	start(self, close_new_fds);
+	crowd_start(&self->crowd, close_new_fds, self);
 	while (test_now_ns() < end) {
 		fork_call_init(&call, &self->vm);
 		if (fork_call_fork(&call, self->vm.attach_fd))
@@ -252,8 +212,8 @@ TEST_F(race, closing_what_is_being_made)
 			munmap((void *)(unsigned long)call.mappings[i].address,
 			       call.mappings[i].size);
 	}
-	stop(self);
-	EXPECT_LT(0, self->done[0]);
+	crowd_stop(&self->crowd);
+	EXPECT_LT(0, self->crowd.done[0]);
 }
 
 /* The fds of the call itself: another VM's, none, and right again. */
@@ -262,11 +222,11 @@ static void *swap_vcpu_fd(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	int fd = self->vm.vcpus[0].fd, copy = dup(fd), null = open("/dev/null", O_RDWR);
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		close(fd);
 		dup2(null, fd);
 		dup2(copy, fd);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	dup2(copy, fd);
 	close(copy);
@@ -276,7 +236,7 @@ static void *swap_vcpu_fd(void *arg)
 
 TEST_F(race, changing_the_vcpu_fd)
 {
-	start(self, swap_vcpu_fd);
+	crowd_start(&self->crowd, swap_vcpu_fd, self);
 	fork_for_a_while(self, (int[]){ -EBADF, 0 }, 0x5a, 0x5a);
 }
 
@@ -286,11 +246,11 @@ static void *attach_and_detach(void *arg)
 	struct vm other;
 
 	vm_create_default(&other, VM_IRQCHIP_NONE, 0);
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		close(other.attach_fd);
 		other.attach_fd = vm_attach(other.vm_fd);
 		__vm_trap(other.attach_fd, KVMFORK_TRAP_UD);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	vm_close(&other);
 	return NULL;
@@ -298,7 +258,7 @@ static void *attach_and_detach(void *arg)
 
 TEST_F(race, attaching)
 {
-	start(self, attach_and_detach);
+	crowd_start(&self->crowd, attach_and_detach, self);
 	fork_for_a_while(self, (int[]){ 0 }, 0x5a, 0x5a);
 }
 
@@ -307,13 +267,13 @@ static void *run_guest(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	struct vcpu *vcpu = &self->vm.vcpus[0];
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		int ret = __vcpu_run(vcpu);
 
 		/* EINTR is also what a fork's own completion looks like. */
 		TEST_REQUIRE(!ret || ret == -EINTR, "KVM_RUN: %s", strerror(-ret));
-		self->done[0]++;
-		if (self->done[0] % 64 == 0)
+		self->crowd.done[0]++;
+		if (self->crowd.done[0] % 64 == 0)
 			usleep(500);
 	}
 	return NULL;
@@ -321,7 +281,7 @@ static void *run_guest(void *arg)
 
 TEST_F(race, running)
 {
-	start(self, run_guest);
+	crowd_start(&self->crowd, run_guest, self);
 	fork_for_a_while(self, (int[]){ -EBUSY, -EINPROGRESS, 0 }, 0x5a, 0x5a);
 }
 
@@ -330,7 +290,7 @@ static void *fork_too(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	struct __test_metadata *_metadata = self->metadata;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		struct fork_call call;
 		struct vm child;
 		int ret;
@@ -344,14 +304,14 @@ static void *fork_too(void *arg)
 		fork_call_child(&call, &self->vm, &child);
 		EXPECT_TRUE(ram_is_whole(&child, 0x5a, 0x5a));
 		vm_close(&child);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, two_forks)
 {
-	start(self, fork_too);
+	crowd_start(&self->crowd, fork_too, self);
 	fork_for_a_while(self, (int[]){ -EALREADY, -EBUSY, 0 }, 0x5a, 0x5a);
 }
 
@@ -361,10 +321,10 @@ static void *add_and_remove_slot(void *arg)
 	int fd = memory_create(RAM_SIZE);
 	void *hva = memory_map(fd, RAM_SIZE);
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		__vm_slot_set(&self->vm, 5, 0, 2 * RAM_GPA, RAM_SIZE, hva);
 		__vm_slot_set(&self->vm, 5, 0, 2 * RAM_GPA, 0, NULL);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	close(fd);
 	return NULL;
@@ -372,7 +332,7 @@ static void *add_and_remove_slot(void *arg)
 
 TEST_F(race, changing_slots)
 {
-	start(self, add_and_remove_slot);
+	crowd_start(&self->crowd, add_and_remove_slot, self);
 	fork_for_a_while(self, (int[]){ 0 }, 0x5a, 0x5a);
 }
 

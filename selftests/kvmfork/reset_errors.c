@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* KVMFORK_RESET: every way to be refused, and that nothing has changed then. */
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 
 #include "fork.h"
 #include "harness.h"
+#include "spin.h"
 #include "state.h"
 
 #define RAM_GPA		(16UL << 20)
@@ -241,46 +240,18 @@ TEST_F(reset_errors, in_another_process)
 	EXPECT_TRUE(works_now(self));
 }
 
-static void on_kick(int signal)
-{
-	(void)signal;
-}
-
-static void __guest guest_spin(uint64_t arg)
-{
-	guest_write64(GUEST_DATA, arg);
-	for (;;)
-		__asm__ volatile("pause");
-}
-
-static void *run_until_kicked(void *arg)
-{
-	__vcpu_run(arg);
-	return NULL;
-}
-
 TEST_F(reset_errors, vcpu_in_run)
 {
-	struct sigaction action = { .sa_handler = on_kick };
 	struct vcpu *vcpu = &self->child.vcpus[1];
-	volatile uint64_t *started = vm_hva(&self->child, GUEST_DATA);
-	pthread_t thread;
+	pthread_t thread = vcpu_spin(&self->child, 1, GUEST_DATA);
 
-	sigaction(SIGUSR1, &action, NULL);
-	vcpu_start(vcpu, 1, guest_spin, 1);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, run_until_kicked, vcpu));
-	while (!*started)
-		usleep(1000);
 	for (int i = 0; i < 10; i++) {
 		EXPECT_EQ(-EBUSY, reset_call_run(&self->call, self->child.attach_fd));
 		EXPECT_NE(NULL, strstr(self->call.message, "running"));
 	}
 	/* Not touched by that: it is kicked as ever. */
 	EXPECT_EQ(0, vcpu->run->immediate_exit);
-	vcpu->run->immediate_exit = 1;
-	pthread_kill(thread, SIGUSR1);
-	pthread_join(thread, NULL);
-	EXPECT_EQ(1, *started);
+	vcpu_spin_end(&self->child, 1, thread);
 	EXPECT_TRUE(works_now(self));
 	EXPECT_EQ(1, vcpu->run->immediate_exit);
 }

@@ -6,16 +6,14 @@
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <pthread.h>
-#include <signal.h>
 
+#include "crowd.h"
 #include "fork.h"
 #include "harness.h"
 
 #define RAM_GPA		(16UL << 20)
 #define RAM_PAGES	64
 #define RAM_SIZE	(RAM_PAGES * PAGE_SIZE)
-#define MAX_THREADS	4
 
 FIXTURE(race) {
 	struct __test_metadata *metadata;
@@ -23,23 +21,12 @@ FIXTURE(race) {
 	int template;
 	char *ram;
 	int ram_fd;
-	pthread_t threads[MAX_THREADS];
-	unsigned int nr_threads;
-	bool stop;
-	unsigned long done[MAX_THREADS];
+	struct crowd crowd;
 	unsigned long resets, refused, wrong;
 };
 
-static void on_kick(int signal)
-{
-	(void)signal;
-}
-
 FIXTURE_SETUP(race)
 {
-	struct sigaction kick = { .sa_handler = on_kick };
-
-	sigaction(SIGUSR1, &kick, NULL);
 	self->metadata = _metadata;
 	vm_create_default(&self->vm, VM_IRQCHIP_NONE, 1);
 	memset(vm_memory_add(&self->vm, 0, RAM_GPA, RAM_SIZE), 't', RAM_SIZE);
@@ -55,33 +42,6 @@ FIXTURE_TEARDOWN(race)
 	vm_close(&self->child);
 	close(self->template);
 	vm_close(&self->vm);
-}
-
-static bool stopped(FIXTURE_DATA(race) *self)
-{
-	return __atomic_load_n(&self->stop, __ATOMIC_RELAXED);
-}
-
-static void start(FIXTURE_DATA(race) *self, void *(*fn)(void *self))
-{
-	TEST_REQUIRE(!pthread_create(&self->threads[self->nr_threads++], NULL, fn, self),
-		     "pthread_create");
-}
-
-static void stop(FIXTURE_DATA(race) *self)
-{
-	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < self->nr_threads; i++) {
-		pthread_kill(self->threads[i], SIGUSR1);
-		pthread_join(self->threads[i], NULL);
-	}
-}
-
-static bool is_one_of(int ret, const int *expected)
-{
-	while (*expected && *expected != ret)
-		expected++;
-	return *expected == ret;
 }
 
 /* By the mapping and by the file. */
@@ -119,10 +79,10 @@ static void check_end(FIXTURE_DATA(race) *self)
 	vm_close(&other);
 	EXPECT_TRUE(ram_is_as_in_the_template(&self->vm));
 	TH_LOG("%lu resets, %lu refused; the others: %lu, %lu", self->resets, self->refused,
-	       self->done[0], self->done[1]);
+	       self->crowd.done[0], self->crowd.done[1]);
 	EXPECT_EQ(0, self->wrong);
 	EXPECT_LT(0, self->resets);
-	EXPECT_LT(0, self->done[0]);
+	EXPECT_LT(0, self->crowd.done[0]);
 }
 
 /*
@@ -148,7 +108,7 @@ static void reset_for_a_while(FIXTURE_DATA(race) *self, const int *expected)
 		EXPECT_TRUE(is_one_of(ret, expected))
 			TH_LOG("%s: %s", strerror(-ret), call.message);
 	}
-	stop(self);
+	crowd_stop(&self->crowd);
 	check_end(self);
 }
 
@@ -164,12 +124,12 @@ static void *write_by_mapping(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	volatile char *ram = self->ram;
 
-	for (unsigned long i = 0; !stopped(self); i++) {
+	for (unsigned long i = 0; !crowd_stopped(&self->crowd); i++) {
 		unsigned long at = i * 37 % RAM_PAGES * PAGE_SIZE + i % PAGE_SIZE;
 
 		ram[at] = 'm';
 		note(self, ram[at], 'm');
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
@@ -179,7 +139,7 @@ static void *write_by_file(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	char page[PAGE_SIZE];
 
-	for (unsigned long i = 0; !stopped(self); i++) {
+	for (unsigned long i = 0; !crowd_stopped(&self->crowd); i++) {
 		off_t at = (off_t)(i * 11 % RAM_PAGES * PAGE_SIZE);
 
 		memset(page, 'f', PAGE_SIZE);
@@ -187,14 +147,14 @@ static void *write_by_file(void *arg)
 			pwrite(self->ram_fd, page, PAGE_SIZE, at);
 		else
 			pread(self->ram_fd, page, PAGE_SIZE, at);
-		self->done[1]++;
+		self->crowd.done[1]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, writing_by_the_mapping)
 {
-	start(self, write_by_mapping);
+	crowd_start(&self->crowd, write_by_mapping, self);
 	reset_for_a_while(self, (int[]){ 0 });
 }
 
@@ -202,19 +162,19 @@ static void *count_files(void *arg)
 {
 	FIXTURE_DATA(race) *self = arg;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		if (fdinfo_value(self->ram_fd, "kvmfork-private") > (long long)RAM_SIZE)
 			self->wrong++;
 		lseek(self->ram_fd, 0, SEEK_HOLE);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, writing_and_reading_by_the_file)
 {
-	start(self, write_by_file);
-	start(self, count_files);
+	crowd_start(&self->crowd, write_by_file, self);
+	crowd_start(&self->crowd, count_files, self);
 	reset_for_a_while(self, (int[]){ 0 });
 }
 
@@ -223,20 +183,20 @@ static void *punch(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	volatile char *ram = self->ram;
 
-	for (unsigned long i = 0; !stopped(self); i++) {
+	for (unsigned long i = 0; !crowd_stopped(&self->crowd); i++) {
 		off_t at = (off_t)(i * 5 % RAM_PAGES * PAGE_SIZE);
 
 		fallocate(self->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
 			  3 * PAGE_SIZE);
 		note(self, ram[at], 0);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, punching_holes)
 {
-	start(self, punch);
+	crowd_start(&self->crowd, punch, self);
 	reset_for_a_while(self, (int[]){ 0 });
 }
 
@@ -245,20 +205,20 @@ static void *unmap(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	char *at = self->ram + 8 * PAGE_SIZE;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		munmap(at, 8 * PAGE_SIZE);
 		mmap(at, 8 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		     self->ram_fd, 8 * PAGE_SIZE);
 		memset(at, 'u', 8 * PAGE_SIZE);
 		madvise(self->ram, RAM_SIZE, MADV_DONTNEED);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, unmapping)
 {
-	start(self, unmap);
+	crowd_start(&self->crowd, unmap, self);
 	reset_for_a_while(self, (int[]){ -EMEDIUMTYPE, 0 });
 }
 
@@ -266,7 +226,7 @@ static void *reset_too(void *arg)
 {
 	FIXTURE_DATA(race) *self = arg;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		uint64_t begin = test_now_ns();
 		struct reset_call call;
 		int ret;
@@ -278,7 +238,7 @@ static void *reset_too(void *arg)
 			fprintf(stderr, "# %s: %s\n", strerror(-ret), call.message);
 			self->wrong++;
 		}
-		self->done[0]++;
+		self->crowd.done[0]++;
 		/* With one CPU it would be in the midst of it whenever the other runs. */
 		usleep((test_now_ns() - begin) / 1000);
 	}
@@ -287,8 +247,8 @@ static void *reset_too(void *arg)
 
 TEST_F(race, two_resets)
 {
-	start(self, reset_too);
-	start(self, write_by_file);
+	crowd_start(&self->crowd, reset_too, self);
+	crowd_start(&self->crowd, write_by_file, self);
 	reset_for_a_while(self, (int[]){ -EALREADY, -EBUSY, 0 });
 }
 
@@ -297,16 +257,16 @@ static void *freeze_and_fork(void *arg)
 {
 	FIXTURE_DATA(race) *self = arg;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		struct fork_call call;
 		struct vm other;
 		int ret;
 
 		fork_call_init(&call, &self->child);
 		ret = fork_call_fork(&call, self->child.attach_fd);
-		self->done[0]++;
+		self->crowd.done[0]++;
 		/* KVM_CREATE_VM, kicked by stop(). */
-		if (ret == -EINTR && stopped(self))
+		if (ret == -EINTR && crowd_stopped(&self->crowd))
 			break;
 		if (ret && ret != -EALREADY && ret != -EBUSY) {
 			fprintf(stderr, "# %s: %s\n", strerror(-ret), call.message);
@@ -315,7 +275,7 @@ static void *freeze_and_fork(void *arg)
 		if (ret)
 			continue;
 		fork_call_child(&call, &self->child, &other);
-		self->done[1]++;
+		self->crowd.done[1]++;
 		self->wrong += !ram_is_as_in_the_template(&other);
 		vm_close(&other);
 	}
@@ -324,7 +284,7 @@ static void *freeze_and_fork(void *arg)
 
 TEST_F(race, freezing)
 {
-	start(self, freeze_and_fork);
+	crowd_start(&self->crowd, freeze_and_fork, self);
 	reset_for_a_while(self, (int[]){ -EALREADY, -EBUSY, 0 });
 }
 
@@ -334,21 +294,21 @@ static void *write_parent(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	char *ram = self->vm.slots[1].hva;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		int fd = __vm_freeze(&self->vm);
 
 		memset(ram, 'p', RAM_SIZE);
 		memset(ram, 't', RAM_SIZE);
 		close(fd);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	return NULL;
 }
 
 TEST_F(race, writing_parent)
 {
-	start(self, write_parent);
-	start(self, write_by_file);
+	crowd_start(&self->crowd, write_parent, self);
+	crowd_start(&self->crowd, write_by_file, self);
 	reset_for_a_while(self, (int[]){ 0 });
 }
 
@@ -357,12 +317,12 @@ static void *run_guest(void *arg)
 {
 	FIXTURE_DATA(race) *self = arg;
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		int ret = __vcpu_run(&self->child.vcpus[0]);
 
 		TEST_REQUIRE(!ret || ret == -EINTR, "KVM_RUN: %s", strerror(-ret));
-		self->done[0]++;
-		if (self->done[0] % 64 == 0)
+		self->crowd.done[0]++;
+		if (self->crowd.done[0] % 64 == 0)
 			usleep(500);
 	}
 	return NULL;
@@ -370,7 +330,7 @@ static void *run_guest(void *arg)
 
 TEST_F(race, running)
 {
-	start(self, run_guest);
+	crowd_start(&self->crowd, run_guest, self);
 	reset_for_a_while(self, (int[]){ -EBUSY, -EINPROGRESS, 0 });
 }
 
@@ -380,11 +340,11 @@ static void *change_slots(void *arg)
 	int fd = memory_create(RAM_SIZE);
 	void *hva = memory_map(fd, RAM_SIZE);
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		__vm_slot_set(&self->child, 5, 0, 2 * RAM_GPA, RAM_SIZE, hva);
 		__vm_slot_set(&self->child, 5, 0, 2 * RAM_GPA, 0, NULL);
 		usleep(100);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	close(fd);
 	return NULL;
@@ -392,7 +352,7 @@ static void *change_slots(void *arg)
 
 TEST_F(race, changing_slots)
 {
-	start(self, change_slots);
+	crowd_start(&self->crowd, change_slots, self);
 	reset_for_a_while(self, (int[]){ -ESTALE, 0 });
 }
 
@@ -401,10 +361,10 @@ static void *swap_template(void *arg)
 	FIXTURE_DATA(race) *self = arg;
 	int copy = dup(self->template), null = open("/dev/null", O_RDWR);
 
-	while (!stopped(self)) {
+	while (!crowd_stopped(&self->crowd)) {
 		dup2(null, self->template);
 		dup2(copy, self->template);
-		self->done[0]++;
+		self->crowd.done[0]++;
 	}
 	close(copy);
 	close(null);
@@ -413,7 +373,7 @@ static void *swap_template(void *arg)
 
 TEST_F(race, changing_the_template_fd)
 {
-	start(self, swap_template);
+	crowd_start(&self->crowd, swap_template, self);
 	reset_for_a_while(self, (int[]){ -EBADF, 0 });
 }
 
