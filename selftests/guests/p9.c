@@ -34,9 +34,11 @@
 #define T_VERSION	100
 #define T_ATTACH	104
 #define T_WALK		110
+#define T_CREATE	114
 #define T_READ		116
 #define T_WRITE		118
 #define T_CLUNK		120
+#define T_REMOVE	122
 
 #define E_NOENT		2
 #define E_BADF		9
@@ -45,6 +47,7 @@
 #define E_ISDIR		21
 #define E_INVAL		22
 #define E_ROFS		30
+#define E_NOTEMPTY	39
 #define E_LOOP		40
 #define E_PROTO		71
 #define E_MSGSIZE	90
@@ -53,6 +56,7 @@
 #define O_RDWR		2
 #define O_TRUNC		01000
 
+#define DMDIR		0x80000000U
 #define ROOT		0
 #define NOFID		0xffffffffU
 
@@ -191,6 +195,25 @@ static uint32_t clunk(uint32_t fid)
 {
 	message(T_CLUNK);
 	put_number(fid, 4);
+	return send();
+}
+
+static uint32_t remove(uint32_t fid)
+{
+	message(T_REMOVE);
+	put_number(fid, 4);
+	return send();
+}
+
+/* As 9P2000 makes directories. */
+static uint32_t create(uint32_t fid, const char *name, uint32_t mode)
+{
+	message(T_CREATE);
+	put_number(fid, 4);
+	put_string(name);
+	put_number(mode, 4);
+	put_number(0, 1);
+	put_string("");
 	return send();
 }
 
@@ -368,6 +391,33 @@ static void check_files(void)
 	check_eq("clunk", clunk(2), 0);
 }
 
+/* What is of 9P2000, and Unikraft's. */
+static void check_old(void)
+{
+	check_eq("clone", walk(ROOT, 2, NULL), 0);
+	check_eq("a file by create", create(2, "oldfile", 0644), E_OPNOTSUPP);
+	check_eq("create with a name that is there", create(2, "dir", DMDIR | 0755), E_EXIST);
+	check_eq("create", create(2, "olddir", DMDIR | 0755), 0);
+	check_eq("it is a directory", take(1), 0x80);
+	check_eq("and open", read_at(T_READDIR, 2, 0, 100), 0);
+	check_eq("clone", walk(ROOT, 3, "olddir"), 0);
+	check_eq("a file in it", lcreate(3, "file", O_RDWR), 0);
+	check_eq("remove what is not empty", remove(2), E_NOTEMPTY);
+	check_eq("the handle is gone", clunk(2), E_BADF);
+	check_eq("a second name", walk(ROOT, 2, "olddir"), 0);
+	check_eq("moved", rename(2, "file", ROOT, "moved"), 0);
+	check_eq("remove by the name of now", remove(3), 0);
+	check_eq("it is gone", walk(ROOT, 3, "moved"), E_NOENT);
+	check_eq("remove a directory", remove(2), 0);
+	check_eq("it is gone", walk(ROOT, 2, "olddir"), E_NOENT);
+	check_eq("a link", walk(ROOT, 2, "link"), 0);
+	check_eq("is removed, not what it leads to", remove(2), 0);
+	check_eq("a link", make(T_SYMLINK, "link", "/anywhere/at all", 0), 0);
+	check_eq("clone", walk(ROOT, 2, NULL), 0);
+	check(remove(2), "the root is removed");
+	check_eq("a file", walk(ROOT, 2, "moved"), E_NOENT);
+}
+
 /* The guest must not get out, whatever it makes of names and links. */
 static void check_inside(void)
 {
@@ -409,6 +459,9 @@ static void check_read_only(void)
 	check_eq("create", lcreate(ROOT, "made", O_RDWR), E_ROFS);
 	check_eq("mkdir", make(T_MKDIR, "dir", NULL, 0755), E_ROFS);
 	check_eq("unlink", unlink(ROOT, "hello"), E_ROFS);
+	check_eq("walk", walk(ROOT, 1, "hello"), 0);
+	check_eq("remove", remove(1), E_ROFS);
+	check_eq("create", create(ROOT, "dir", DMDIR | 0755), E_ROFS);
 	check_eq("rename", rename(ROOT, "hello", ROOT, "other"), E_ROFS);
 	check_eq("walk", walk(ROOT, 1, "hello"), 0);
 	check_eq("open to write", lopen(1, O_RDWR), E_ROFS);
@@ -560,6 +613,7 @@ void guest_main(void)
 		check_fork();
 	} else {
 		check_files();
+		check_old();
 		check_inside();
 		check_nonsense();
 		check_hostile();

@@ -20,6 +20,8 @@ struct entry {
 };
 
 #define ENTRIES_SIZE	32768
+/* In the mode of Tcreate: a directory. */
+#define P9_DMDIR	0x80000000U
 #define LOCK_SUCCESS	0
 #define LOCK_NONE	2	/* F_UNLCK */
 
@@ -64,13 +66,34 @@ int p9_lopen(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 	return ret;
 }
 
-/* The handle of the directory becomes that of the file. */
+/*
+ * The handle of a directory becomes that of what was made in it. Takes both
+ * descriptors, or errors.
+ */
+static int p9_become(struct fid *fid, int held, int fd, struct p9_out *out)
+{
+	int ret = held < 0 ? held : fd;
+
+	if (ret >= 0)
+		ret = p9_put_open(out, fd, fid);
+	if (!ret) {
+		fid_replace(fid, held);
+		fid->open = fd;
+		return 0;
+	}
+	if (held >= 0)
+		close(held);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 int p9_lcreate(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 {
 	struct fid *fid = p9_take_fid(server, in);
 	char name[NAME_MAX + 1];
 	uint32_t flags, mode;
-	int fd, held, ret;
+	int fd;
 
 	p9_take_string(in, name, sizeof(name));
 	flags = p9_take32(in);
@@ -85,17 +108,35 @@ int p9_lcreate(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 	fd = file_create(fid->held, name, flags, mode);
 	if (fd < 0)
 		return fd;
-	held = file_hold(fd);
-	ret = held < 0 ? held : p9_put_open(out, fd, fid);
-	if (ret) {
-		close(fd);
-		if (held >= 0)
-			close(held);
+	return p9_become(fid, file_hold(fd), fd, out);
+}
+
+/* Tcreate is of 9P2000, not of its .L; but Unikraft makes directories by it. */
+int p9_create_dir(struct p9_server *server, struct p9_in *in, struct p9_out *out)
+{
+	struct fid *fid = p9_take_fid(server, in);
+	char name[NAME_MAX + 1];
+	uint32_t mode;
+	int held, ret;
+
+	p9_take_string(in, name, sizeof(name));
+	mode = p9_take32(in);
+	p9_take8(in);		/* how it is opened: to be read */
+	if (in->left)		/* the .u has the target of a link here */
+		p9_take_bytes(in, p9_take16(in));
+	if (!p9_is_whole(in))
+		return -EPROTO;
+	if (!fid)
+		return -EBADF;
+	if (fid->open >= 0)
+		return -EBUSY;
+	if (!(mode & P9_DMDIR) || mode & ~(P9_DMDIR | DIR_MODES))
+		return -EOPNOTSUPP;
+	ret = file_make_node(fid->held, name, S_IFDIR | (mode & DIR_MODES));
+	if (ret)
 		return ret;
-	}
-	fid_replace(fid, held);
-	fid->open = fd;
-	return 0;
+	held = file_walk(fid->held, name);
+	return p9_become(fid, held, held < 0 ? held : file_open(held, O_RDONLY), out);
 }
 
 int p9_read(struct p9_server *server, struct p9_in *in, struct p9_out *out)

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -126,6 +127,54 @@ int file_make_node(int dir, const char *name, uint32_t mode)
 	if (!S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
 		return -EPERM;
 	return file_result(mknodat(dir, name, mode & (S_IFMT | FILE_MODES), 0));
+}
+
+/* The host's name of what is held, without an end: its size or a negative errno. */
+static ssize_t file_host_path(int held, char path[PATH_MAX])
+{
+	char link[FILE_PATH_SIZE];
+	ssize_t size;
+
+	file_path(held, link);
+	size = readlinkat(AT_FDCWD, link, path, PATH_MAX - 1);
+	if (size < 0)
+		return -errno;
+	path[size] = '\0';
+	return size;
+}
+
+/* Another may have taken the name meanwhile: it must be the same file. */
+static int file_remove_name(int dir, const char *name, int held)
+{
+	struct stat is, was;
+
+	if (fstat(held, &was) || fstatat(dir, name, &is, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (is.st_dev != was.st_dev || is.st_ino != was.st_ino)
+		return -ENOENT;
+	return file_result(unlinkat(dir, name, S_ISDIR(is.st_mode) ? AT_REMOVEDIR : 0));
+}
+
+int file_remove(int root, int held)
+{
+	char base[PATH_MAX], path[PATH_MAX], *name;
+	ssize_t size = file_host_path(root, base), length = file_host_path(held, path);
+	int dir, ret;
+
+	if (size < 0 || length < 0)
+		return size < 0 ? size : length;
+	/* All that is of a root "/" is its slash. */
+	size -= size == 1;
+	if (length <= size + 1 || memcmp(path, base, size) || path[size] != '/')
+		return -EBUSY;
+	name = strrchr(path, '/');
+	*name++ = '\0';
+	dir = file_openat2(root, path[size] ? path + size + 1 : ".", O_PATH | O_DIRECTORY, 0);
+	if (dir < 0)
+		return dir;
+	ret = file_remove_name(dir, name, held);
+	close(dir);
+	return ret;
 }
 
 int file_link(int dir, int fd, const char *name)

@@ -46,6 +46,8 @@ int file_open(int fd, uint32_t flags);
 int file_create(int dir, const char *name, uint32_t flags, uint32_t mode);
 /* A descriptor that holds what is open. */
 int file_hold(int fd);
+/* Remove what @held holds, below @root, by the name that it has now. */
+int file_remove(int root, int held);
 int file_make_node(int dir, const char *name, uint32_t mode);
 int file_link(int dir, int fd, const char *name);
 

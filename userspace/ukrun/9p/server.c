@@ -34,6 +34,7 @@ enum {
 	P9_TATTACH	= 104,
 	P9_TFLUSH	= 108,
 	P9_TWALK	= 110,
+	P9_TCREATE	= 114,
 	P9_TREAD	= 116,
 	P9_TWRITE	= 118,
 	P9_TCLUNK	= 120,
@@ -210,10 +211,21 @@ static int p9_clunk(struct p9_server *server, struct p9_in *in, struct p9_out *o
 	return 0;
 }
 
-/* It is Tunlinkat that removes, by name; but the handle is gone afterwards. */
+/* The handle is gone afterwards, whether the file is or not. */
 static int p9_remove(struct p9_server *server, struct p9_in *in, struct p9_out *out)
 {
-	return p9_clunk(server, in, out) ?: -EOPNOTSUPP;
+	struct fid *fid = p9_take_fid(server, in);
+	int ret = -EROFS;
+
+	(void)out;
+	if (!p9_is_whole(in))
+		return -EPROTO;
+	if (!fid)
+		return -EBADF;
+	if (!server->read_only)
+		ret = file_remove(server->root, fid->held);
+	fid_remove(&server->fids, fid);
+	return ret;
 }
 
 static const struct {
@@ -240,6 +252,7 @@ static const struct {
 	[P9_TATTACH]	= { .run = p9_attach },
 	[P9_TFLUSH]	= { .run = p9_flush },
 	[P9_TWALK]	= { .run = p9_walk },
+	[P9_TCREATE]	= { .run = p9_create_dir, .changes = true },
 	[P9_TREAD]	= { .run = p9_read },
 	[P9_TWRITE]	= { .run = p9_write, .changes = true },
 	[P9_TCLUNK]	= { .run = p9_clunk },

@@ -44,13 +44,17 @@ typedef int (*p9_operation)(struct p9_server *server, struct p9_in *in, struct p
 
 /* In server.c. Null: no such handle. */
 struct fid *p9_take_fid(struct p9_server *server, struct p9_in *in);
-/* The qid of @name in the directory @held, or of @held itself, if that is "". 0 or a negative errno. */
+/*
+ * The qid of @name in the directory @held, or of @held itself, if that is "". 0 or a
+ * negative errno.
+ */
 int p9_put_qid_of(struct p9_out *out, int held, const char *name);
 /* All is there, and no more. */
 bool p9_is_whole(const struct p9_in *in);
 
 /* data.c: what is in files and directories */
 int p9_lopen(struct p9_server *server, struct p9_in *in, struct p9_out *out);
+int p9_create_dir(struct p9_server *server, struct p9_in *in, struct p9_out *out);
 int p9_lcreate(struct p9_server *server, struct p9_in *in, struct p9_out *out);
 int p9_read(struct p9_server *server, struct p9_in *in, struct p9_out *out);
 int p9_write(struct p9_server *server, struct p9_in *in, struct p9_out *out);
