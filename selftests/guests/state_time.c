@@ -5,8 +5,6 @@
 #include "state.h"
 #include "x86.h"
 
-__extension__ typedef unsigned __int128 u128;
-
 static uint64_t tsc_before;
 
 static void tsc_setup(void)
@@ -102,7 +100,7 @@ static int64_t offset_before;
 static uint64_t kvmclock(void)
 {
 	const volatile struct pvclock *p = &pvclock;
-	uint64_t delta, ns;
+	uint64_t delta, mul, ns;
 	uint32_t version;
 
 	do {
@@ -113,8 +111,9 @@ static uint64_t kvmclock(void)
 			delta <<= p->tsc_shift;
 		else
 			delta >>= -p->tsc_shift;
-		ns = p->system_time +
-		     (uint64_t)((u128)delta * p->tsc_to_system_mul >> 32);
+		/* delta * mul >> 32, whose product has up to 96 bits. */
+		mul = p->tsc_to_system_mul;
+		ns = p->system_time + (delta >> 32) * mul + ((uint32_t)delta * mul >> 32);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	} while (version != p->version);
 	return ns;

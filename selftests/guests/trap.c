@@ -22,14 +22,14 @@ struct trap_case {
 	unsigned int len;
 };
 
-#define CASE(sym) void trap_##sym(struct regs *r); extern const char trap_##sym##_at[];
-CASE(ud0)
-CASE(ud1)
-CASE(push_es)
-CASE(lock_nop)
-CASE(ud2_prefix)
-CASE(ud2)
-CASE(ud2_split)
+#define CASE(sym) void trap_##sym(struct regs *r); extern const char trap_##sym##_at[]
+CASE(ud0);
+CASE(ud1);
+CASE(push_es);
+CASE(lock_nop);
+CASE(ud2_prefix);
+CASE(ud2);
+CASE(ud2_split);
 
 static const struct trap_case cases[] = {
 	{ "ud0 (0f ff)", trap_ud0, trap_ud0_at, 3 },
