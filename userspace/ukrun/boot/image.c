@@ -167,9 +167,14 @@ char *image_cmdline(struct vm *vm, const char *fallback, bool devices)
 	const char *append = vm->config.append ?: fallback;
 	const char *args = vm->config.guest_args;
 	char *words = devices ? device_cmdline_all(vm) : xasprintf("%s", "");
+	/* What follows is the program's, not the kernel's. */
+	const char *rest = strncmp(append, "-- ", 3) ? strstr(append, " -- ") : append;
+	int size = rest ? rest - append : (int)strlen(append);
 	char *text;
 
-	text = xasprintf("%s%s%s%s%s", append, *append && *words ? " " : "", words,
+	rest = append + size;
+	text = xasprintf("%.*s%s%s%s%s%s%s", size, append, size && *words ? " " : "", words,
+			 *words && *rest && *rest != ' ' ? " " : "", rest,
 			 (*append || *words) && *args ? " " : "", args);
 	free(words);
 	return text;

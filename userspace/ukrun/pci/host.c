@@ -189,12 +189,12 @@ void pci_host_create(struct vm *vm)
 
 	pci->vm = vm;
 	pci->next_port = PCI_PORTS;
-	pci->next_memory = PCI_MEMORY;
+	pci->next_memory = PCI_MEMORY_BARS;
 	pthread_mutex_init(&pci->lock, NULL);
 	vm->pci = pci;
 	io_add(vm, IO_PORT, CONFIG_PORT, CONFIG_PORTS, &ports, pci);
 	io_add(vm, IO_PORT, PCI_PORTS, PCI_PORTS_END - PCI_PORTS, &bar_ports, pci);
-	io_add(vm, IO_MMIO, PCI_ECAM, PCI_ECAM_SIZE, &ecam, pci);
+	io_add(vm, IO_MMIO, PCI_ECAM, PCI_ECAM_ALL, &ecam, pci);
 	io_add(vm, IO_MMIO, PCI_MEMORY, PCI_MEMORY_END - PCI_MEMORY, &memory, pci);
 	device_add(vm, &type, pci);
 	device_add_state(vm, &pci->state, sizeof(pci->state));

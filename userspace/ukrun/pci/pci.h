@@ -21,11 +21,17 @@ struct vm;
 #define PCI_BARS		6
 #define PCI_CONFIG_SIZE		256
 
-/* Behind the RAM below 4 GiB; BARs are in what follows. Where ArceOS looks. */
+/*
+ * Behind the RAM below 4 GiB, where ArceOS looks: it maps these addresses and no others. It
+ * looks for 256 buses, which are not there.
+ */
 #define PCI_ECAM		0xb0000000
 #define PCI_ECAM_SIZE		0x100000
+#define PCI_ECAM_ALL		0x10000000
 #define PCI_MEMORY		0xc0000000
-#define PCI_MEMORY_END		0xfe000000
+/* BARs as we set them, and up to where virtio over MMIO is. */
+#define PCI_MEMORY_BARS		0xfe000000
+#define PCI_MEMORY_END		0xfeb00000
 #define PCI_PORTS		0xc000
 #define PCI_PORTS_END		0x10000
 
