@@ -43,17 +43,21 @@ DECLARE_OPTION(serial, {
 	.handle = console_option_serial,
 });
 
-/* Who reads a FIFO may come later, but a child's is not waited for. */
 static int console_open_file(const char *path, int flags)
 {
-	return open(path, flags | O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+	flags |= O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY;
+	return open(path, flags, 0666);
 }
 
+/*
+ * By the helper, which has rights and must not wait: not where a link leads that a guest
+ * may have made, nor until somebody reads a FIFO.
+ */
 static int console_open_child(void *arg, uint64_t id)
 {
 	const struct console *console = arg;
 	char *path = xasprintf("%s.%llu", console->path, (unsigned long long)id);
-	int fd = console_open_file(path, O_NONBLOCK);
+	int fd = console_open_file(path, O_NONBLOCK | O_NOFOLLOW);
 
 	free(path);
 	if (fd < 0)

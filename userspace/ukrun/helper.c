@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,10 +14,15 @@
 #include "vm.h"
 
 #define OFFERS_MAX	64
+/* So many forks may have failed in between. */
+#define IDS_AHEAD	4096
 
 struct offer {
 	int (*open)(void *arg, uint64_t id);
 	void *arg;
+	/* The helper's: which VMs have had it, a bit each. */
+	uint8_t *served;
+	uint64_t room;		/* bits */
 };
 
 static struct offer offers[OFFERS_MAX];
@@ -63,21 +70,50 @@ static bool helper_receive(int socket, struct helper_message *message, int *fd)
 	return true;
 }
 
+/*
+ * A VM that somebody has taken over must not have the files of others made empty: each id
+ * comes once, and is not far from those before.
+ */
+static bool helper_is_new(struct offer *offer, uint64_t id)
+{
+	uint8_t *served, bit = 1 << id % 8;
+
+	if (id < 2 || id >= offer->room + IDS_AHEAD)
+		return false;
+	if (id >= offer->room) {
+		served = realloc(offer->served, id / 8 + 1);
+		if (!served)
+			return false;
+		memset(served + offer->room / 8, 0, id / 8 + 1 - offer->room / 8);
+		offer->served = served;
+		offer->room = (id / 8 + 1) * 8;
+	}
+	if (offer->served[id / 8] & bit)
+		return false;
+	offer->served[id / 8] |= bit;
+	return true;
+}
+
+static int helper_answer(const struct helper_message *message)
+{
+	struct offer *offer;
+
+	if (message->number < 0 || (unsigned int)message->number >= nr_offers)
+		return -EINVAL;
+	offer = &offers[message->number];
+	return helper_is_new(offer, message->id) ? offer->open(offer->arg, message->id) : -EPERM;
+}
+
 /* Each asks with a socket for the answer, so that nobody takes another's. */
 static void helper_run(int socket)
 {
 	struct helper_message message;
-	const struct offer *offer;
 	int answer, fd;
 
 	while (helper_receive(socket, &message, &answer)) {
 		if (answer < 0)
 			continue;
-		fd = -EINVAL;
-		if (message.number >= 0 && (unsigned int)message.number < nr_offers) {
-			offer = &offers[message.number];
-			fd = offer->open(offer->arg, message.id);
-		}
+		fd = helper_answer(&message);
 		message.number = fd < 0 ? fd : 0;
 		helper_send(answer, message, fd);
 		if (fd >= 0)
@@ -90,7 +126,7 @@ unsigned int helper_offer(int (*open)(void *arg, uint64_t id), void *arg)
 {
 	if (nr_offers == OFFERS_MAX)
 		die("more than %d networks, files and ports that children open anew", OFFERS_MAX);
-	offers[nr_offers] = (struct offer){ open, arg };
+	offers[nr_offers] = (struct offer){ .open = open, .arg = arg };
 	return nr_offers++;
 }
 
@@ -135,5 +171,7 @@ int helper_open(const struct vm *vm, unsigned int number)
 	if (sent && !helper_receive(sockets[0], &message, &fd))
 		message.number = -EIO;
 	close(sockets[0]);
-	return fd >= 0 ? fd : message.number ?: -EIO;
+	if (fd >= 0)
+		return fd;
+	return message.number ?: -EIO;
 }

@@ -12,8 +12,8 @@
 struct vm;
 
 /*
- * During set-up: @open gives a descriptor of @arg for VM @id, or a negative errno; it does not
- * block, and @id may be anything. Returns the offer's number.
+ * During set-up: @open gives a descriptor of @arg for VM @id, or a negative errno. It does not
+ * block. @id may be that of any VM to come, and comes once. Returns the offer's number.
  */
 unsigned int helper_offer(int (*open)(void *arg, uint64_t id), void *arg);
 /* Before sandbox_enter(). Without offers, or without a sandbox, there is no helper. */

@@ -66,6 +66,7 @@ static void loop_die(struct vm *vm, int signo)
 
 	vm_log(vm, "ended by signal %d", signo);
 	template_pass_on(vm, signo);
+	vm_rest(vm);
 	device_end_all(vm);
 	console_flush(vm);
 	tty_restore(vm);
@@ -162,6 +163,7 @@ int loop_run(struct vm *vm)
 		template_watch(vm);
 	}
 	vm->status = template_status(vm, vm->status);
+	vm_rest(vm);
 	device_end_all(vm);
 	console_flush(vm);
 	tty_restore(vm);

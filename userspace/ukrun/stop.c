@@ -90,3 +90,21 @@ void vm_restart(struct vm *vm)
 	pthread_cond_broadcast(&vm->resumed);
 	pthread_mutex_unlock(&vm->lock);
 }
+
+void vm_rest(struct vm *vm)
+{
+	struct timespec until;
+	int ret = 0;
+	uint32_t i;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	pthread_mutex_lock(&vm->lock);
+	vm->stop = true;
+	vcpu_kick_all(vm);
+	pthread_cond_broadcast(&vm->changed);
+	for (i = 0; i < vm->config.nr_vcpus; i++)
+		while (!vm->vcpus[i].parked && !ret)
+			ret = pthread_cond_timedwait(&vm->changed, &vm->lock, &until);
+	pthread_mutex_unlock(&vm->lock);
+}

@@ -138,6 +138,11 @@ void vm_resume(struct vm *vm);
 void vm_stop_ended(struct vm *vm);
 /* What the vCPUs wanted, and the end, has never been. */
 void vm_restart(struct vm *vm);
+/*
+ * Ahead of the end: all vCPUs out of KVM_RUN, but no longer than a second, as one may be
+ * writing to where nobody reads.
+ */
+void vm_rest(struct vm *vm);
 
 /*
  * Serve the vCPU that asked for a fork. Returns in the parent and, with

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "disk/clone.h"
@@ -18,10 +19,25 @@ static int clone_make(void *arg, uint64_t id)
 {
 	const struct disk *disk = arg;
 	char *path = xasprintf("%s.%llu", disk->path, (unsigned long long)id);
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0666);
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct stat stat;
+	int ret = 0;
 
 	free(path);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	/* It may be a disk that somebody uses; its lock is as disk_lock()'s. */
+	if (fstat(fd, &stat) || fcntl(fd, F_OFD_SETLK, &lock))
+		ret = -errno;
+	else if (!S_ISREG(stat.st_mode))
+		ret = -EINVAL;
+	else if (ftruncate(fd, 0))
+		ret = -errno;
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
 }
 
 void clone_offer(struct disk *disk)
@@ -60,7 +76,7 @@ static int clone_write(int fd, const uint8_t *part, size_t size, uint64_t offset
 	return 0;
 }
 
-/* What is zero stays a hole. */
+/* What is zero stays a hole. The file has its size when all is there. */
 static int clone_fill(struct disk *disk)
 {
 	uint64_t offset, size;
@@ -68,8 +84,6 @@ static int clone_fill(struct disk *disk)
 	uint8_t *part;
 	int ret = 0;
 
-	if (ftruncate(disk->clone_fd, disk->size))
-		return -errno;
 	part = malloc(PART);
 	if (!part)
 		return -ENOMEM;
@@ -81,7 +95,7 @@ static int clone_fill(struct disk *disk)
 			ret = clone_write(disk->clone_fd, part, size, offset);
 	}
 	free(part);
-	if (!ret && fdatasync(disk->clone_fd))
+	if (!ret && (ftruncate(disk->clone_fd, disk->size) || fdatasync(disk->clone_fd)))
 		ret = -errno;
 	return ret;
 }
@@ -93,11 +107,9 @@ void clone_save(struct disk *disk)
 	if (disk->clone_fd < 0)
 		return;
 	ret = clone_fill(disk);
-	if (ret) {
-		vm_warn(disk->vm, "-drive id=%s,clone=keep: %s.%llu is empty: %s", disk->id, disk->path,
-			(unsigned long long)disk->vm->id, strerror(-ret));
-		ret = ftruncate(disk->clone_fd, 0);
-	}
+	if (ret)
+		vm_warn(disk->vm, "-drive id=%s,clone=keep: %s.%llu is not whole: %s", disk->id,
+			disk->path, (unsigned long long)disk->vm->id, strerror(-ret));
 	close(disk->clone_fd);
 	disk->clone_fd = -1;
 }

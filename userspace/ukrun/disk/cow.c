@@ -478,7 +478,7 @@ int cow_forked(struct cow *cow)
 /* Room that nobody else can want. What a killed VM leaves goes with its family. */
 void cow_end(struct cow *cow)
 {
-	uint64_t block = 0;
+	uint64_t block = 0, given = 0;
 	uint32_t run;
 
 	if (!cow->mapped || !cow->owns_any)
@@ -491,6 +491,9 @@ void cow_end(struct cow *cow)
 		       cow->map[block + run] == cow->map[block] + run)
 			run++;
 		cow_punch(cow, cow->map[block], run);
+		given += run;
 	}
 	cow->owns_any = false;
+	vm_log(cow->disk->vm, "%s: %llu blocks of the temporary file given back", cow->disk->id,
+	       (unsigned long long)given);
 }

@@ -384,13 +384,18 @@ void disk_quiesced(struct disk *disk)
 
 int disk_forked(struct disk *disk)
 {
+	int ret;
+
 	/* The ring is the parent's; its memory is not here. */
 	if (disk->has_ring)
 		close(disk->ring.ring_fd);
 	disk_make_ring(disk);
 	if (!disk->cow)
 		return 0;
-	return cow_forked(disk->cow) ?: disk->keeps_clones ? clone_open(disk) : 0;
+	ret = cow_forked(disk->cow);
+	if (!ret && disk->keeps_clones)
+		ret = clone_open(disk);
+	return ret;
 }
 
 void disk_end(struct disk *disk)

@@ -318,7 +318,10 @@ static int user_add_forward(struct user *user, const struct forward *forward)
 	if (user->lib->add_hostfwd(user->slirp, 0, nobody.sin_addr, 0, forward->guest,
 			      forward->guest_port))
 		return -EADDRNOTAVAIL;
-	fd = forward->privileged ? helper_open(user->netdev->vm, forward->offer) : user_listen(forward);
+	if (forward->privileged)
+		fd = helper_open(user->netdev->vm, forward->offer);
+	else
+		fd = user_listen(forward);
 	if (fd < 0)
 		return fd;
 	user->lib->pollfds_fill(user->slirp, &timeout, user_add_poll, &set);
