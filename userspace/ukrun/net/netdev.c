@@ -18,7 +18,7 @@ static void netdev_option(struct vm *vm, const char *arg)
 DECLARE_OPTION(netdev, {
 	.name = "netdev",
 	.arg = "TYPE,id=ID[,...]",
-	.help = "user (hostfwd=, clone=) or tap (ifname=, clone=); docs/ukrun.md",
+	.help = "user (hostfwd=, clone=) or tap (ifname=, clone=, vhost=); docs/ukrun.md",
 	.handle = netdev_option,
 });
 

@@ -133,8 +133,12 @@ static int tap_forked(struct netdev *netdev)
 
 	close(tap->fd);
 	tap->fd = -1;
-	if (!tap->own_clone)
+	if (!tap->own_clone) {
+		if (tap->has_vhost)
+			vhost_close(&tap->vhost);
+		tap->has_vhost = false;
 		return 0;
+	}
 	ret = tap_take(tap, helper_open(netdev->vm, tap->offer));
 	if (!ret && tap->has_vhost)
 		ret = vhost_forked(&tap->vhost, netdev->vm);
@@ -158,8 +162,14 @@ static struct vhost *tap_vhost(struct netdev *netdev)
 	if (errno && how)
 		die("-netdev tap: vhost=on: /dev/vhost-net: %s: load it with 'modprobe vhost_net', or leave vhost=on out",
 		    strerror(errno));
-	tap->has_vhost = !errno;
-	return tap->has_vhost ? &tap->vhost : NULL;
+	if (errno) {
+		vm_log(netdev->vm, "%s: /dev/vhost-net: %s", netdev->id, strerror(errno));
+		return NULL;
+	}
+	tap->has_vhost = true;
+	if (tap->own_clone)
+		vhost_offer(&tap->vhost);
+	return &tap->vhost;
 }
 
 static void tap_create(struct netdev *netdev, struct props *props)

@@ -148,12 +148,20 @@ static void net_start(struct virtio *virtio)
 		netdev->type->start(netdev, virtio->state.driver_features, netdev->header);
 }
 
-static void net_stop(struct virtio *virtio)
+static void net_reset(struct virtio *virtio)
 {
 	struct net *net = virtio->dev;
 
 	if (net_vhost(net))
 		vhost_stop(net_vhost(net), virtio);
+}
+
+static void net_quiesced(struct virtio *virtio)
+{
+	struct net *net = virtio->dev;
+
+	if (net_vhost(net))
+		vhost_quiesced(net_vhost(net), virtio);
 }
 
 static void net_config_read(struct virtio *virtio, uint64_t offset)
@@ -198,20 +206,21 @@ static const struct virtio_class net_class = {
 	.poll = net_poll,
 	.polled = net_polled,
 	.config_read = net_config_read,
-	.reset = net_stop,
-	.quiesced = net_stop,
+	.reset = net_reset,
+	.quiesced = net_quiesced,
 	.forked = net_forked,
 };
 
-static void net_parse_mac(struct net *net, const char *text, unsigned int index)
+static void net_parse_mac(struct net *net, const char *text)
 {
+	static unsigned int cards;
 	static const uint8_t first[] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 	uint8_t *mac = net->config.mac;
 	char rest;
 
 	if (!text) {
 		memcpy(mac, first, sizeof(first));
-		mac[5] += index;
+		mac[5] += cards++;
 		return;
 	}
 	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &mac[0], &mac[1], &mac[2],
@@ -225,7 +234,7 @@ static void net_create(struct vm *vm, struct props *props)
 {
 	struct net *net = xcalloc(1, sizeof(*net));
 
-	net_parse_mac(net, props_get(props, "mac"), vm->nr_virtio);
+	net_parse_mac(net, props_get(props, "mac"));
 	net->netdev = netdev_open(vm, props_need(props, "netdev"));
 	props_get(props, "id");
 	net->vhost = net->netdev->type->vhost ? net->netdev->type->vhost(net->netdev) : NULL;

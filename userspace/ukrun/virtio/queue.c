@@ -205,6 +205,17 @@ void queue_push(struct queue *queue, uint16_t head, uint32_t written)
 	queue_store(&queue->used->idx, ++state->next_used);
 }
 
+void queue_take_back(struct queue *queue, uint16_t next_avail)
+{
+	struct queue_state *state = &queue->state;
+
+	state->next_avail = next_avail;
+	state->next_used = queue_load(&queue->used->idx);
+	state->told = state->next_used;
+	/* Who had it may have had enough for a while. */
+	queue_store(&queue->used->flags, 0);
+}
+
 bool queue_must_tell(struct queue *queue)
 {
 	struct queue_state *state = &queue->state;

@@ -77,6 +77,9 @@ void queue_unpop(struct queue *queue);
 /* Give a chain back; the device has written the first @written bytes of its in part. */
 void queue_push(struct queue *queue, uint16_t head, uint32_t written);
 
+/* Somebody else has served it since queue_start(), up to @next_avail. */
+void queue_take_back(struct queue *queue, uint16_t next_avail);
+
 /* Does the driver want an interrupt for what was pushed since the last call? */
 bool queue_must_tell(struct queue *queue);
 

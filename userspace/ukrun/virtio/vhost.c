@@ -29,7 +29,7 @@ static int vhost_open_device(void *arg, uint64_t id)
 	return fd < 0 ? -errno : fd;
 }
 
-static void vhost_close(struct vhost *vhost)
+void vhost_close(struct vhost *vhost)
 {
 	unsigned int i;
 
@@ -67,9 +67,13 @@ int vhost_create(struct vhost *vhost)
 		close(vhost->fd);
 		return ret;
 	}
-	vhost->offer = helper_offer(vhost_open_device, vhost);
 	sandbox_allow_if(SCMP_SYS(ioctl), 1, 0xff00, VHOST_VIRTIO << 8);
 	return 0;
+}
+
+void vhost_offer(struct vhost *vhost)
+{
+	vhost->offer = helper_offer(vhost_open_device, vhost);
 }
 
 int vhost_forked(struct vhost *vhost, const struct vm *vm)
@@ -141,6 +145,8 @@ static void vhost_start(struct vhost *vhost, struct virtio *virtio)
 		ret = vhost_set_queue(vhost, &virtio->queues[i], i);
 	ret = ret ?: vhost->run(vhost, true);
 	if (ret) {
+		/* Of several queues one may run. */
+		vhost->run(vhost, false);
 		vm_warn(virtio->vm, "%s: /dev/vhost-%s: %s", virtio->name, vhost->name,
 			strerror(-ret));
 		virtio_break(virtio, "the host's kernel refuses its rings");
@@ -148,8 +154,6 @@ static void vhost_start(struct vhost *vhost, struct virtio *virtio)
 	}
 	vhost->running = true;
 	vm_log(virtio->vm, "%s: served by /dev/vhost-%s", virtio->name, vhost->name);
-	/* What came before may not have been told. */
-	virtio_interrupt_queues(virtio);
 }
 
 void vhost_stop(struct vhost *vhost, struct virtio *virtio)
@@ -164,8 +168,17 @@ void vhost_stop(struct vhost *vhost, struct virtio *virtio)
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		base = (struct vhost_vring_state){ .index = i };
 		if (!vhost_call(vhost, VHOST_GET_VRING_BASE, &base))
-			virtio->queues[i].state.next_avail = base.num;
+			queue_take_back(&virtio->queues[i], base.num);
 	}
+}
+
+void vhost_quiesced(struct vhost *vhost, struct virtio *virtio)
+{
+	if (!vhost->running)
+		return;
+	vhost_stop(vhost, virtio);
+	/* What has been done may not have been told. */
+	virtio_interrupt_queues(virtio);
 }
 
 void vhost_kicked(struct vhost *vhost, struct virtio *virtio, unsigned int index)

@@ -137,13 +137,20 @@ static void virtio_reset(struct virtio *virtio)
 		virtio->queues[i].state = (struct queue_state){};
 }
 
-/* Is this driver one that we can work with? */
-static bool virtio_features_ok(const struct virtio *virtio)
+/*
+ * What a driver takes that was not offered is left out, as QEMU and Firecracker do: Unikraft's
+ * takes VIRTIO_NET_F_GUEST_ANNOUNCE, and does not look for FEATURES_OK. Nor is it an error, as
+ * it may be (6.1 of the standard), to leave VIRTIO_F_VERSION_1 out: ArceOS does.
+ */
+static void virtio_settle_features(struct virtio *virtio)
 {
-	uint64_t features = virtio->state.driver_features;
+	struct virtio_state *state = &virtio->state;
 
-	return !(features & ~virtio->features) &&
-	       (virtio->state.legacy || features & VIRTIO_BIT(VIRTIO_F_VERSION_1));
+	if (state->driver_features & ~virtio->features)
+		vm_log(virtio->vm, "%s: the driver takes features that are not offered: 0x%llx",
+		       virtio->name,
+		       (unsigned long long)(state->driver_features & ~virtio->features));
+	state->driver_features &= virtio->features;
 }
 
 void virtio_set_status(struct virtio *virtio, uint32_t status)
@@ -156,15 +163,9 @@ void virtio_set_status(struct virtio *virtio, uint32_t status)
 		return;
 	}
 	status &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
-	if (status & VIRTIO_CONFIG_S_FEATURES_OK && !virtio_features_ok(virtio))
-		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
-	/* Without it the driver must not go on, but then it has not asked. */
-	if (!state->legacy && !(status & VIRTIO_CONFIG_S_FEATURES_OK))
-		status &= ~VIRTIO_CONFIG_S_DRIVER_OK;
+	virtio_settle_features(virtio);
 	/* What the driver leaves out comes off by a reset alone. */
 	atomic_fetch_or(&state->status, status);
-	if (state->legacy)
-		state->driver_features &= virtio->features;
 	if (virtio_is_running(virtio))
 		worker_start(&virtio->worker);
 }
@@ -218,8 +219,11 @@ static void virtio_end(struct vm *vm, void *dev)
 {
 	struct virtio *virtio = dev;
 
+	(void)vm;
 	/* What the guest was told is written, and what is under way ends. */
-	virtio_quiesce(vm, dev);
+	pthread_mutex_lock(&virtio->lock);
+	worker_stop(&virtio->worker);
+	pthread_mutex_unlock(&virtio->lock);
 	if (virtio->class->end)
 		virtio->class->end(virtio);
 }

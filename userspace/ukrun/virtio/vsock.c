@@ -98,11 +98,18 @@ static void vsock_polled(struct virtio *virtio, const struct poll_set *set)
 	vhost_polled(&vsock->vhost, virtio, set);
 }
 
-static void vsock_stop(struct virtio *virtio)
+static void vsock_reset(struct virtio *virtio)
 {
 	struct vsock *vsock = virtio->dev;
 
 	vhost_stop(&vsock->vhost, virtio);
+}
+
+static void vsock_quiesced(struct virtio *virtio)
+{
+	struct vsock *vsock = virtio->dev;
+
+	vhost_quiesced(&vsock->vhost, virtio);
 }
 
 static int vsock_forked(struct virtio *virtio)
@@ -132,8 +139,8 @@ static void vsock_create(struct vm *vm, struct props *props)
 		.kicked = vsock_kicked,
 		.poll = vsock_poll,
 		.polled = vsock_polled,
-		.reset = vsock_stop,
-		.quiesced = vsock_stop,
+		.reset = vsock_reset,
+		.quiesced = vsock_quiesced,
 		.forked = vsock_forked,
 	};
 	const char *cid = props_need(props, "guest-cid");
@@ -148,6 +155,8 @@ static void vsock_create(struct vm *vm, struct props *props)
 		die("--reset-on-exit: goes without vhost-vsock-device, whose connections would not be taken back");
 	vsock->vhost = (struct vhost){ .name = "vsock", .run = vsock_run };
 	errno = -vhost_create(&vsock->vhost);
+	if (!errno)
+		vhost_offer(&vsock->vhost);
 	if (errno == ENOENT || errno == ENODEV)
 		die("/dev/vhost-vsock: %s: load it with 'modprobe vhost_vsock'", strerror(errno));
 	if (errno)
