@@ -10,7 +10,8 @@ __splat_patterns() {
 }
 
 # The log without what is known to be harmless. A report between "cut here" and
-# "end trace" is judged as a whole, as its call trace has no mark of its own.
+# "end trace" is judged as a whole, as its call trace has no mark of its own; so is
+# that of an allocation that failed.
 __splat_without_harmless() {
 	tr -d '\r' <"$1" | awk -v exceptions="$VM_DIR/splat.harmless" '
 		BEGIN {
@@ -24,7 +25,14 @@ __splat_without_harmless() {
 					return 1
 			return 0
 		}
-		/\[ cut here \]/ { printf "%s", block; block = ""; inside = 1; known = 0 }
+		function begin(last) {
+			printf "%s", block
+			block = ""
+			known = 0
+			inside = last
+		}
+		/\[ cut here \]/ { begin("---\\[ end trace") }
+		/: (vmalloc error: size|page allocation failure: order)/ { begin("</TASK>") }
 		{
 			hit = is_harmless($0)
 			if (!inside) {
@@ -35,11 +43,11 @@ __splat_without_harmless() {
 			block = block NR ": " $0 "\n"
 			known = known || hit
 		}
-		inside && /---\[ end trace/ {
+		inside && $0 ~ inside {
 			if (!known)
 				printf "%s", block
 			block = ""
-			inside = 0
+			inside = ""
 		}
 		END { printf "%s", block }'
 }
