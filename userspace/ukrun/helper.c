@@ -13,7 +13,6 @@
 #include "passing.h"
 #include "vm.h"
 
-#define OFFERS_MAX	64
 /* So many forks may have failed in between. */
 #define IDS_AHEAD	4096
 
@@ -25,7 +24,8 @@ struct offer {
 	uint64_t room;		/* bits */
 };
 
-static struct offer offers[OFFERS_MAX];
+/* Not of a fixed size: what lies with other variables is copied at each fork. */
+static struct offer *offers;
 static unsigned int nr_offers;
 static int helper_socket = -1;
 
@@ -124,8 +124,9 @@ static void helper_run(int socket)
 
 unsigned int helper_offer(int (*open)(void *arg, uint64_t id), void *arg)
 {
-	if (nr_offers == OFFERS_MAX)
-		die("more than %d networks, files and ports that children open anew", OFFERS_MAX);
+	offers = realloc(offers, (nr_offers + 1) * sizeof(*offers));
+	if (!offers)
+		die("out of memory on the host");
 	offers[nr_offers] = (struct offer){ .open = open, .arg = arg };
 	return nr_offers++;
 }
