@@ -227,6 +227,7 @@ static int child_load_vcpus(struct kvmfork_child *child)
 			.report = child->report,
 			.name = "new vCPU",
 			.id = template->vcpus[i].id,
+			.is_new = true,
 		};
 		int ret;
 

@@ -45,13 +45,9 @@ long kvmfork_kvm_call(struct file *file, unsigned int cmd, unsigned long arg)
 long kvmfork_kvm_set(struct kvmfork_scratch *scratch, struct file *file,
 		     unsigned int cmd, const void *data, size_t size)
 {
-	int ret = kvmfork_scratch_fill(scratch, size);
+	int ret = kvmfork_scratch_write(scratch, data, size);
 
-	if (ret)
-		return ret;
-	if (copy_to_user((void __user *)scratch->addr, data, size))
-		return -EFAULT;
-	return kvmfork_kvm_call(file, cmd, scratch->addr);
+	return ret ?: kvmfork_kvm_call(file, cmd, scratch->addr);
 }
 
 long kvmfork_kvm_get(struct kvmfork_scratch *scratch, struct file *file,
@@ -62,21 +58,17 @@ long kvmfork_kvm_get(struct kvmfork_scratch *scratch, struct file *file,
 	if (ret)
 		return ret;
 	ret = kvmfork_kvm_call(file, cmd, scratch->addr);
-	if (ret >= 0 && copy_from_user(data, (void __user *)scratch->addr, size))
-		return -EFAULT;
+	if (ret >= 0)
+		kvmfork_scratch_read(scratch, data, size);
 	return ret;
 }
 
 long kvmfork_kvm_exchange(struct kvmfork_scratch *scratch, struct file *file,
 			  unsigned int cmd, void *data, size_t size)
 {
-	int ret = kvmfork_scratch_fill(scratch, size);
+	int ret = kvmfork_scratch_write(scratch, data, size);
 
-	if (ret)
-		return ret;
-	if (copy_to_user((void __user *)scratch->addr, data, size))
-		return -EFAULT;
-	return kvmfork_kvm_get(scratch, file, cmd, data, size);
+	return ret ?: kvmfork_kvm_get(scratch, file, cmd, data, size);
 }
 
 /*
@@ -138,9 +130,9 @@ static int kvmfork_read_msr_list(struct kvmfork_scratch *scratch,
 	/* -E2BIG, and the number that there are. */
 	ret = kvmfork_kvm_set(scratch, dev, KVM_GET_MSR_INDEX_LIST, &probe,
 			      sizeof(probe));
-	if (ret != -E2BIG || copy_from_user(&probe, (void __user *)scratch->addr,
-					    sizeof(probe)))
+	if (ret != -E2BIG)
 		return ret < 0 ? ret : -ENODEV;
+	kvmfork_scratch_read(scratch, &probe, sizeof(probe));
 
 	list = kzalloc(struct_size(list, indices, probe.nmsrs), GFP_KERNEL);
 	if (!list)

@@ -259,6 +259,9 @@ static void kvmfork_routing_sort(struct kvm_irq_routing *routing)
 			swap(entries[j - 1], entries[j]);
 }
 
+/* Routes of a VM as KVM makes it: PIC and I/O APIC; and some more. */
+#define ROUTES_FIRST	64
+
 /* Copy the routes that @routing has room for; how many there are in all. */
 static int kvmfork_routing_copy(struct kvm *kvm, struct kvm_irq_routing *routing,
 				u32 room, u32 *nr)
@@ -290,21 +293,19 @@ int kvmfork_routing_read(struct kvm *kvm, struct kvm_irq_routing **to,
 			 struct kvmfork_report *report)
 {
 	struct kvm_irq_routing *routing = NULL;
-	u32 room = 0, nr;
+	u32 room, nr = ROUTES_FIRST;
 	int ret;
 
 	/* The table can be another one each time. */
-	for (;;) {
-		ret = kvmfork_routing_copy(kvm, routing, room, &nr);
-		if (ret || (routing && nr <= room))
-			break;
+	do {
 		kvfree(routing);
 		room = nr;
 		routing = kvzalloc(struct_size(routing, entries, room),
 				   GFP_KERNEL_ACCOUNT);
 		if (!routing)
 			return -ENOMEM;
-	}
+		ret = kvmfork_routing_copy(kvm, routing, room, &nr);
+	} while (!ret && nr > room);
 	if (ret) {
 		kvfree(routing);
 		return kvmfork_report(report, -EOPNOTSUPP,
@@ -489,29 +490,6 @@ u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu)
 bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.hyperv);
-}
-
-u64 kvmfork_vcpu_mcg_cap(struct kvm_vcpu *vcpu)
-{
-	return READ_ONCE(vcpu->arch.mcg_cap);
-}
-
-void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu,
-			    struct kvmfork_state_mce_bank *banks, u32 nr)
-{
-	u32 i;
-
-	for (i = 0; i < nr; i++) {
-		const u64 *bank = &vcpu->arch.mce_banks[4 * i];
-
-		banks[i] = (struct kvmfork_state_mce_bank) {
-			.ctl = READ_ONCE(bank[0]),
-			.status = READ_ONCE(bank[1]),
-			.addr = READ_ONCE(bank[2]),
-			.misc = READ_ONCE(bank[3]),
-			.ctl2 = READ_ONCE(vcpu->arch.mci_ctl2_banks[i]),
-		};
-	}
 }
 
 void kvmfork_vcpu_cancel_shutdown(struct kvm_vcpu *vcpu)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What KVM's user ABI has no getter for, read from struct kvm: which slots,
- * vCPUs and interrupt routes a VM has, and what was enabled on it. The only
- * file of the module, with ud.c, that looks into KVM's structures.
+ * vCPUs and interrupt routes a VM has, and what was enabled on it. Only the
+ * files behind this header, and ud.c, look into KVM's structures.
  */
 #ifndef KVMFORK_KVMPEEK_H
 #define KVMFORK_KVMPEEK_H
@@ -119,6 +119,12 @@ bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu);
 u64 kvmfork_vcpu_mcg_cap(struct kvm_vcpu *vcpu);
 void kvmfork_vcpu_mce_banks(struct kvm_vcpu *vcpu,
 			    struct kvmfork_state_mce_bank *banks, u32 nr);
+bool kvmfork_vcpu_has_mce_bank(struct kvm_vcpu *vcpu, u32 i,
+			       const struct kvmfork_state_mce_bank *bank);
+/* The same for a memory type range register. False: @index is none. */
+bool kvmfork_vcpu_mtrr(struct kvm_vcpu *vcpu, u32 index, u64 *value);
+/* The VM may have a PMU: without one all counters are zero. */
+bool kvmfork_vcpu_has_pmu(struct kvm_vcpu *vcpu);
 /*
  * Forget a triple fault that is about to end the VM. Only with
  * KVM_CAP_X86_TRIPLE_FAULT_EVENT it is state that could be set.

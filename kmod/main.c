@@ -11,6 +11,7 @@
 #include "kvmpeek.h"
 #include "load.h"
 #include "mem.h"
+#include "msr_list.h"
 #include "state.h"
 #include "template.h"
 #include "tree.h"
@@ -153,7 +154,7 @@ static int __init kvmfork_init(void)
 	ret = kvmfork_tree_module_init();
 	if (ret)
 		return ret;
-	ret = kvmfork_kvmcall_module_init(kvmfork_msrs_learn);
+	ret = kvmfork_kvmcall_module_init(kvmfork_msr_list_learn);
 	if (ret)
 		goto exit_tree;
 	kvmfork_ud_module_init();
@@ -163,6 +164,7 @@ static int __init kvmfork_init(void)
 	return 0;
 
 exit_kvmcall:
+	kvmfork_msr_list_module_exit();
 	kvmfork_kvmcall_module_exit();
 exit_tree:
 	kvmfork_tree_module_exit();
@@ -173,6 +175,7 @@ exit_tree:
 static void __exit kvmfork_exit(void)
 {
 	misc_deregister(&kvmfork_dev);
+	kvmfork_msr_list_module_exit();
 	kvmfork_kvmcall_module_exit();
 	/* kfree_rcu() of attached VMs needs no code of ours. */
 	kvmfork_tree_module_exit();

@@ -14,15 +14,6 @@ struct huge {
 	atomic_t shares[KVMFORK_HUGE_NR];
 };
 
-/*
- * The share count of a single page. page_count() cannot serve: page tables and
- * whoever else looks at the page count there too.
- */
-static atomic_long_t *single_shares(struct page *page)
-{
-	return (atomic_long_t *)&page->private;
-}
-
 static struct huge *huge_of(struct folio *folio)
 {
 	return folio_get_private(folio);
@@ -39,7 +30,7 @@ struct page *kvmfork_page_alloc(bool zero)
 	struct page *page = alloc_page(gfp);
 
 	if (page)
-		atomic_long_set(single_shares(page), 1);
+		atomic_long_set(kvmfork_single_shares(page), 1);
 	return page;
 }
 
@@ -66,18 +57,14 @@ struct folio *kvmfork_huge_alloc(bool zero)
 	return folio;
 }
 
-void kvmfork_page_share(struct page *page)
+void kvmfork_huge_share(struct page *page)
 {
-	struct folio *folio = page_folio(page);
-
-	if (folio_test_large(folio))
-		atomic_inc(huge_shares(folio, page));
-	else
-		atomic_long_inc(single_shares(page));
+	atomic_inc(huge_shares(page_folio(page), page));
 }
 
-static void huge_unshare(struct folio *folio, struct page *page)
+void kvmfork_huge_unshare(struct page *page)
 {
+	struct folio *folio = page_folio(page);
 	struct huge *huge = huge_of(folio);
 
 	if (atomic_dec_return_release(huge_shares(folio, page)))
@@ -90,24 +77,14 @@ static void huge_unshare(struct folio *folio, struct page *page)
 	kfree(huge);
 }
 
-void kvmfork_page_unshare(struct page *page)
+bool kvmfork_huge_is_private(struct page *page)
 {
-	struct folio *folio = page_folio(page);
-
-	if (folio_test_large(folio)) {
-		huge_unshare(folio, page);
-	} else if (!atomic_long_dec_return_release(single_shares(page))) {
-		smp_acquire__after_ctrl_dep();
-		set_page_private(page, 0);
-		put_page(page);
-	}
+	return atomic_read_acquire(huge_shares(page_folio(page), page)) == 1;
 }
 
-bool kvmfork_page_is_private(struct page *page)
+void kvmfork_single_free(struct page *page)
 {
-	struct folio *folio = page_folio(page);
-
-	if (folio_test_large(folio))
-		return atomic_read_acquire(huge_shares(folio, page)) == 1;
-	return atomic_long_read_acquire(single_shares(page)) == 1;
+	smp_acquire__after_ctrl_dep();
+	set_page_private(page, 0);
+	put_page(page);
 }

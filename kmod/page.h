@@ -32,15 +32,47 @@ static inline bool kvmfork_page_is_huge(struct page *page)
 	return folio_test_large(page_folio(page));
 }
 
-void kvmfork_page_share(struct page *page);
+/* page.c, for what follows: with single pages each instruction counts. */
+void kvmfork_huge_share(struct page *page);
+void kvmfork_huge_unshare(struct page *page);
+bool kvmfork_huge_is_private(struct page *page);
+void kvmfork_single_free(struct page *page);
+
+/*
+ * The share count of a single page. page_count() cannot serve: page tables and
+ * whoever else looks at the page count there too.
+ */
+static inline atomic_long_t *kvmfork_single_shares(struct page *page)
+{
+	return (atomic_long_t *)&page->private;
+}
+
+static inline void kvmfork_page_share(struct page *page)
+{
+	if (kvmfork_page_is_huge(page))
+		kvmfork_huge_share(page);
+	else
+		atomic_long_inc(kvmfork_single_shares(page));
+}
 
 /*
  * The release pairs with the acquire in kvmfork_page_is_private(): who reuses
  * the page writes after the others have read.
  */
-void kvmfork_page_unshare(struct page *page);
+static inline void kvmfork_page_unshare(struct page *page)
+{
+	if (kvmfork_page_is_huge(page))
+		kvmfork_huge_unshare(page);
+	else if (!atomic_long_dec_return_release(kvmfork_single_shares(page)))
+		kvmfork_single_free(page);
+}
 
 /* Has it one share only? That of the asking one, who holds it. */
-bool kvmfork_page_is_private(struct page *page);
+static inline bool kvmfork_page_is_private(struct page *page)
+{
+	if (kvmfork_page_is_huge(page))
+		return kvmfork_huge_is_private(page);
+	return atomic_long_read_acquire(kvmfork_single_shares(page)) == 1;
+}
 
 #endif

@@ -3,6 +3,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/hashtable.h>
+#include <linux/highmem.h>
 #include <linux/mman.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -279,6 +280,32 @@ int kvmfork_scratch_fill(struct kvmfork_scratch *scratch, size_t size)
 		if (!READ_ONCE(area->pages[i]))
 			ret = area_add_page(area, i);
 	return ret;
+}
+
+int kvmfork_scratch_write(struct kvmfork_scratch *scratch, const void *data,
+			  size_t size)
+{
+	int ret = kvmfork_scratch_fill(scratch, size);
+	size_t done, part;
+
+	for (done = 0; !ret && done < size; done += part) {
+		part = min(size - done, PAGE_SIZE);
+		memcpy_to_page(scratch->area->pages[done / PAGE_SIZE], 0,
+			       data + done, part);
+	}
+	return ret;
+}
+
+void kvmfork_scratch_read(struct kvmfork_scratch *scratch, void *data,
+			  size_t size)
+{
+	size_t done, part;
+
+	for (done = 0; done < size; done += part) {
+		part = min(size - done, PAGE_SIZE);
+		memcpy_from_page(data + done,
+				 scratch->area->pages[done / PAGE_SIZE], 0, part);
+	}
 }
 
 void kvmfork_scratch_put(struct kvmfork_scratch *scratch)

@@ -6,8 +6,8 @@
  * Mapping and unmapping it costs as much as ten calls, more with every VM of the
  * process, as each is told. So one mapping per address space stays while it has
  * attached VMs. It is not inherited by fork(). The process can unmap it: a call
- * that is under way then fails, or believes what else has come to be there, to
- * the process's own harm; the next maps it again.
+ * that is under way then fails, or believes what was there before, to the
+ * process's own harm; the next maps it again.
  */
 #ifndef KVMFORK_SCRATCH_H
 #define KVMFORK_SCRATCH_H
@@ -27,10 +27,19 @@ int kvmfork_scratch_get(struct kvmfork_scratch *scratch);
 void kvmfork_scratch_put(struct kvmfork_scratch *scratch);
 
 /*
- * Have pages behind the first @size bytes. -ENOMEM: copying there would fail as
- * if the address were bad.
+ * Have pages behind the first @size bytes. -ENOMEM: without them KVM would find
+ * the address bad.
  */
 int kvmfork_scratch_fill(struct kvmfork_scratch *scratch, size_t size);
+
+/*
+ * Copy to and from the pages themselves, which is faster than by the address. To
+ * read is for what was filled or written before.
+ */
+int kvmfork_scratch_write(struct kvmfork_scratch *scratch, const void *data,
+			  size_t size);
+void kvmfork_scratch_read(struct kvmfork_scratch *scratch, void *data,
+			  size_t size);
 
 /*
  * Keep the mapping of current->mm from now on. ERR_PTR on failure. Letting go is

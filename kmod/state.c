@@ -12,6 +12,7 @@ struct chunk {
 	struct list_head link;
 	size_t room;
 	size_t used;
+	/* Zeroed; none is used twice. */
 	u8 data[] __aligned(8);
 };
 
@@ -33,11 +34,10 @@ static struct chunk *chunk_with_room(struct kvmfork_state *state, size_t size)
 			return chunk;
 	}
 	room = max_t(size_t, CHUNK_SIZE - sizeof(*chunk), size);
-	chunk = kvmalloc(struct_size(chunk, data, room), GFP_KERNEL_ACCOUNT);
+	chunk = kvzalloc(struct_size(chunk, data, room), GFP_KERNEL_ACCOUNT);
 	if (!chunk)
 		return NULL;
 	chunk->room = room;
-	chunk->used = 0;
 	list_add_tail(&chunk->link, &state->chunks);
 	return chunk;
 }
@@ -54,7 +54,6 @@ kvmfork_state_add(struct kvmfork_state *state,
 		return NULL;
 	record = (void *)(chunk->data + chunk->used);
 	chunk->used += total;
-	memset(record, 0, total);
 	record->type = type;
 	record->size = size;
 	list_add_tail(&record->link, &state->records);

@@ -13,6 +13,7 @@
 #include "kvmcall.h"
 #include "report.h"
 
+struct kvm_msr_entry;
 struct kvm_vcpu;
 
 /* A KVM file with what is needed to talk to it and about it. */
@@ -22,6 +23,7 @@ struct kvmfork_target {
 	struct kvmfork_report *report;
 	const char *name;		/* "VM" or "vCPU" */
 	u32 id;				/* of a vCPU */
+	bool is_new;			/* nothing has been loaded before */
 };
 
 struct kvmfork_record;
@@ -131,8 +133,12 @@ int kvmfork_vcpu_calm(struct kvmfork_target *target, struct file *vm_file);
 /* msrs.c: its part of that. */
 int kvmfork_msrs_calm(struct kvmfork_target *target);
 
-/* msrs.c: learn from a vCPU made for the purpose which MSRs there are. */
-int kvmfork_msrs_learn(struct kvmfork_scratch *scratch, struct file *vcpu);
+/*
+ * msrs.c: write the MSRs of @entries, which come back in another order. 0, or an
+ * error, reported.
+ */
+int kvmfork_msrs_write(struct kvmfork_target *target,
+		       struct kvm_msr_entry *entries, u32 nr);
 
 /*
  * msrs.c: append the MSRs; those that say which VMX the guest has separately,
@@ -143,6 +149,8 @@ int kvmfork_msrs_save_vmx(struct kvmfork_target *target,
 			  struct kvmfork_state *state);
 int kvmfork_msrs_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct kvmfork_state *state);
+/* mce.c: append the machine-check banks; before the MSRs. */
+int kvmfork_mce_save(struct kvm_vcpu *vcpu, struct kvmfork_state *state);
 
 /* nested.c: its part of both. */
 int kvmfork_nested_save(struct kvmfork_target *target, struct file *vm_file,

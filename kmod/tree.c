@@ -453,18 +453,23 @@ static void node_diff(const struct kvmfork_node *one,
 		      const struct kvmfork_node *other, unsigned int level,
 		      unsigned long base, const struct diff *diff)
 {
+	static void *const none[KVMFORK_NODE_SLOTS];
+	void *const *mines = one ? one->slots : none;
+	void *const *others = other ? other->slots : none;
 	unsigned int i;
 
 	if (one == other)
 		return;
 
 	for (i = 0; i < KVMFORK_NODE_SLOTS; i++) {
-		unsigned long start = base + ((unsigned long)i << level_shift(level));
-		unsigned long end = start + (1UL << level_shift(level)) - 1;
-		void *mine = one ? one->slots[i] : NULL;
-		void *theirs = other ? other->slots[i] : NULL;
+		void *mine = mines[i], *theirs = others[i];
+		unsigned long start, end;
 
-		if (mine == theirs || end < diff->first || start > diff->last)
+		if (mine == theirs)
+			continue;
+		start = base + ((unsigned long)i << level_shift(level));
+		end = start + (1UL << level_shift(level)) - 1;
+		if (end < diff->first || start > diff->last)
 			continue;
 		if (level)
 			node_diff(mine, theirs, level - 1, start, diff);

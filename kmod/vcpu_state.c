@@ -205,7 +205,7 @@ static int xcrs_save(struct kvmfork_target *target, struct kvmfork_state *state)
 /*
  * Registers that XSTATE_BV says are in their initial state: KVM leaves MXCSR as
  * it was, and shows old contents by KVM_GET_FPU. So they are first set to what
- * the image has for them, which is that state.
+ * the image has for them, which is that state. A new vCPU is in it.
  */
 static int xsave_load(struct kvmfork_target *target,
 		      const struct kvmfork_record *record)
@@ -216,7 +216,7 @@ static int xsave_load(struct kvmfork_target *target,
 	long ret = 0;
 
 	/* On a host without XSAVE there is no header either. */
-	if (boot_cpu_has(X86_FEATURE_XSAVE) &&
+	if (!target->is_new && boot_cpu_has(X86_FEATURE_XSAVE) &&
 	    (saved->header.xfeatures & legacy) != legacy) {
 		full = kmemdup(record->data, record->size, GFP_KERNEL_ACCOUNT);
 		if (!full)
@@ -483,6 +483,7 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 	/* The timer mode is in the LAPIC, the TSC deadline among the MSRs. */
 	if (!ret && kvmfork_vcpu_has_lapic(vcpu))
 		ret = kvmfork_state_save_pair(target, state, &kvmfork_record_lapic);
+	ret = ret ?: kvmfork_mce_save(vcpu, state);
 	ret = ret ?: kvmfork_msrs_save(target, vcpu, state);
 	ret = ret ?: pv_cpuid_save(vcpu, state);
 	ret = ret ?: ssp_save(target, state);

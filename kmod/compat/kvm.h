@@ -5,6 +5,7 @@
 
 #include <linux/kvm_host.h>
 #include <linux/version.h>
+#include <asm/mtrr.h>
 
 /* 6.8: the number of address spaces (normal and SMM) became a constant. */
 #ifndef KVM_MAX_NR_ADDRESS_SPACES
@@ -84,6 +85,52 @@ static inline bool compat_kvm_is_xen(struct kvm *kvm)
 #else
 	return kvm->arch.xen_hvm_config.flags || kvm->arch.xen_hvm_config.msr;
 #endif
+}
+
+/*
+ * A memory type range register of a vCPU; false: @index is none. 6.11: variable
+ * ranges no longer have the guest's reserved address bits set, and each register
+ * is one of its own.
+ */
+static inline bool compat_kvm_mtrr(struct kvm_vcpu *vcpu, u32 index, u64 *value)
+{
+	const struct kvm_mtrr *mtrr = &vcpu->arch.mtrr_state;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	const u64 *fixed_64k = &mtrr->fixed_64k;
+	const u64 *fixed_16k = mtrr->fixed_16k;
+	const u64 *fixed_4k = mtrr->fixed_4k;
+#else
+	const u64 *fixed_64k = (const u64 *)mtrr->fixed_ranges;
+	const u64 *fixed_16k = fixed_64k + 1;
+	const u64 *fixed_4k = fixed_16k + 2;
+#endif
+
+	switch (index) {
+	case MTRRphysBase_MSR(0) ... MTRRphysMask_MSR(KVM_NR_VAR_MTRR - 1):
+		index -= MTRRphysBase_MSR(0);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+		*value = READ_ONCE(mtrr->var[index]);
+#else
+		*value = index % 2 ? READ_ONCE(mtrr->var_ranges[index / 2].mask) :
+				     READ_ONCE(mtrr->var_ranges[index / 2].base);
+		*value &= GENMASK_ULL(vcpu->arch.maxphyaddr - 1, 0);
+#endif
+		return true;
+	case MSR_MTRRfix64K_00000:
+		*value = READ_ONCE(*fixed_64k);
+		return true;
+	case MSR_MTRRfix16K_80000 ... MSR_MTRRfix16K_A0000:
+		*value = READ_ONCE(fixed_16k[index - MSR_MTRRfix16K_80000]);
+		return true;
+	case MSR_MTRRfix4K_C0000 ... MSR_MTRRfix4K_F8000:
+		*value = READ_ONCE(fixed_4k[index - MSR_MTRRfix4K_C0000]);
+		return true;
+	case MSR_MTRRdefType:
+		*value = READ_ONCE(mtrr->deftype);
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* 6.12: renamed for the kernel side, since user space may change it any time. */

@@ -141,6 +141,82 @@ TEST(unlisted)
 	vm_close(&vm);
 }
 
+/* Intel SDM volume 3, 12.11: MTRRs. */
+static const uint32_t fixed_mtrrs[] = {
+	0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
+};
+
+#define NR_VARIABLE	8
+#define NR_MTRRS	(ARRAY_LENGTH(fixed_mtrrs) + 2 * NR_VARIABLE)
+
+static uint32_t mtrr_index(unsigned int i)
+{
+	return i < ARRAY_LENGTH(fixed_mtrrs) ? fixed_mtrrs[i] :
+	       0x200 + i - ARRAY_LENGTH(fixed_mtrrs);
+}
+
+/* Another value for each, and for each @salt, up to 4. */
+static uint64_t mtrr_value(unsigned int i, unsigned int salt)
+{
+	static const uint8_t types[] = { 0, 1, 4, 5, 6 };
+	unsigned int digits = i + 1 + 32 * salt;
+	uint64_t value = 0;
+
+	if (i >= ARRAY_LENGTH(fixed_mtrrs))
+		return (uint64_t)digits << 24 | (i % 2 ? 6 : 0x800);
+	for (unsigned int byte = 0; byte < 8; byte++, digits /= 5)
+		value |= (uint64_t)types[digits % 5] << 8 * byte;
+	return value;
+}
+
+static void set_mtrrs(struct vm *vm, unsigned int salt)
+{
+	for (unsigned int i = 0; i < NR_MTRRS; i++)
+		TEST_REQUIRE(!__vcpu_set_msr(&vm->vcpus[0], mtrr_index(i), mtrr_value(i, salt)),
+			     "MSR 0x%x cannot be set", mtrr_index(i));
+}
+
+static unsigned int count_wrong_mtrrs(struct vm *vm, unsigned int salt)
+{
+	unsigned int wrong = 0;
+
+	for (unsigned int i = 0; i < NR_MTRRS; i++) {
+		uint64_t value = vcpu_get_msr(&vm->vcpus[0], mtrr_index(i));
+
+		if (value == mtrr_value(i, salt))
+			continue;
+		printf("# MSR 0x%x is 0x%lx\n", mtrr_index(i), value);
+		wrong++;
+	}
+	return wrong;
+}
+
+/* They are read elsewhere than all others: none may be taken for another. */
+TEST(each_mtrr)
+{
+	struct vm vm, child;
+	int template;
+
+	vm_create_default(&vm, VM_IRQCHIP_KERNEL, 1);
+	set_mtrrs(&vm, 1);
+	vm_fork(&vm, &child);
+	EXPECT_EQ(0, count_wrong_mtrrs(&vm, 1));
+	EXPECT_EQ(0, count_wrong_mtrrs(&child, 1));
+	set_mtrrs(&child, 2);
+	template = vm_freeze(&vm);
+	vm_reset(&child, template);
+	EXPECT_EQ(0, count_wrong_mtrrs(&child, 1));
+	/* One alone that differs. */
+	for (unsigned int i = 0; i < NR_MTRRS; i++) {
+		ASSERT_EQ(0, __vcpu_set_msr(&child.vcpus[0], mtrr_index(i), mtrr_value(i, 3)));
+		vm_reset(&child, template);
+		EXPECT_EQ(0, count_wrong_mtrrs(&child, 1));
+	}
+	close(template);
+	vm_close(&child);
+	vm_close(&vm);
+}
+
 #define MCG_CAP		0x179
 #define MCG_STATUS	0x17a
 #define MCG_CTL		0x17b
