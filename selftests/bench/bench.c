@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "profile.h"
 
 #define OPEN_FILES	65536
 #define MAX_ONLY	16
@@ -37,6 +38,7 @@ bool bench_quick;
 
 static const char *only[MAX_ONLY];
 static unsigned int nr_only;
+static bool profile;
 static const char *json;
 static const char *machine = "unknown";
 static const char *time_unit = "us";
@@ -75,6 +77,8 @@ static void usage(FILE *to)
 		"  --list          names and titles of the benchmarks\n"
 		"  --only NAME     this one; may be given again\n"
 		"  --quick         few rounds, small sizes\n"
+		"  --profile       functions that the time passes in, with figures that are\n"
+		"                  too high\n"
 		"  --json FILE     all figures\n"
 		"  --machine TEXT  what it runs on, for FILE\n"
 		"  --icount        the clock counts instructions, 1 ns each\n");
@@ -105,6 +109,7 @@ static void parse(int argc, char **argv)
 		{ "list", no_argument, NULL, 'l' },
 		{ "only", required_argument, NULL, 'o' },
 		{ "quick", no_argument, NULL, 'q' },
+		{ "profile", no_argument, NULL, 'p' },
 		{ "json", required_argument, NULL, 'j' },
 		{ "machine", required_argument, NULL, 'm' },
 		{ "icount", no_argument, NULL, 'i' },
@@ -123,6 +128,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'q':
 			bench_quick = true;
+			break;
+		case 'p':
+			profile = true;
 			break;
 		case 'j':
 			json = optarg;
@@ -173,6 +181,8 @@ static int run_benchmark(void *arg)
 {
 	const struct benchmark *benchmark = arg;
 
+	if (profile)
+		profile_open();
 	benchmark->run();
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <x86intrin.h>
 
 #include "lap.h"
+#include "profile.h"
 #include "util.h"
 
 /* In ns; the file has them for each CPU. */
@@ -31,12 +32,15 @@ void lap_start(struct lap *lap)
 {
 	lap->idle = idle_ns();
 	lap->wall = test_now_ns();
+	profile_start();
 }
 
 static struct sample lap_sample(const struct lap *lap, double elapsed)
 {
-	double idle = idle_ns() - lap->idle;
+	double idle;
 
+	profile_stop();
+	idle = idle_ns() - lap->idle;
 	return (struct sample) {
 		.worked = (elapsed - idle) / 1000,
 		.asleep = idle / 1000,

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "measure.h"
+#include "profile.h"
 #include "util.h"
 
 #define CALIBRATION_ROUNDS	100
@@ -101,14 +102,18 @@ void stopwatch_start(struct stopwatch *watch)
 	watch->children = children_ns();
 	watch->cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	watch->wall = clock_ns(CLOCK_MONOTONIC);
+	profile_start();
 }
 
 /* With what measuring adds. Sleep can be below 0: its clock is read inside. */
 static struct sample stopwatch_read(const struct stopwatch *watch)
 {
-	double wall = clock_ns(CLOCK_MONOTONIC) - watch->wall;
-	double cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - watch->cpu;
-	double children = children_ns() - watch->children;
+	double wall, cpu, children;
+
+	profile_stop();
+	wall = clock_ns(CLOCK_MONOTONIC) - watch->wall;
+	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - watch->cpu;
+	children = children_ns() - watch->children;
 
 	return (struct sample) {
 		.worked = (cpu + children) / 1000,
@@ -158,5 +163,6 @@ void measure_calibrate(void)
 	series_summarize(series, 0, &worked, &asleep);
 	empty.worked = worked.median;
 	empty.asleep = asleep.median;
+	profile_forget();
 	series_destroy(series);
 }

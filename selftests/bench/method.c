@@ -3,6 +3,7 @@
 
 #include "fork.h"
 #include "method.h"
+#include "profile.h"
 
 void method_begin(const struct method *method, struct method_state *state, struct vm *parent)
 {
@@ -40,6 +41,8 @@ void method_measure(const struct method *method, struct vm *parent, unsigned int
 
 	method_begin(method, &state, parent);
 	for (unsigned int i = 0; i < rounds + WARM_UP_ROUNDS; i++) {
+		if (i == WARM_UP_ROUNDS)
+			profile_forget();
 		if (before)
 			before(parent, arg);
 		stopwatch_start(&watch);

@@ -3,7 +3,11 @@
  * Cloning by kvmfork: FORK of a VM that goes on ("live"), SPAWN from a template,
  * and RESET of a shell to a template of now or of before.
  */
+#include <errno.h>
+#include <linux/kvm.h>
 #include <linux/kvmfork.h>
+#include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "fork.h"
@@ -58,10 +62,39 @@ const struct method method_spawn = {
 	.teardown = template_teardown,
 };
 
+/*
+ * KVM makes what it needs to run a vCPU at all when that is to run for the first
+ * time. With a signal pending it does so, and does not enter the guest.
+ */
+static void shell_warm_up(struct vm *shell)
+{
+	struct {
+		struct kvm_signal_mask mask;
+		uint64_t set;
+	} __attribute__((packed)) none = { .mask.len = sizeof(none.set) };
+	sigset_t signals;
+	int got;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	raise(SIGUSR1);
+	for (unsigned int i = 0; i < shell->nr_vcpus; i++) {
+		int fd = shell->vcpus[i].fd;
+
+		TEST_REQUIRE(!ioctl(fd, KVM_SET_SIGNAL_MASK, &none), "KVM_SET_SIGNAL_MASK: %m");
+		TEST_REQUIRE(ioctl(fd, KVM_RUN, 0) == -1 && errno == EINTR, "KVM_RUN: %m");
+		TEST_REQUIRE(!ioctl(fd, KVM_SET_SIGNAL_MASK, NULL), "KVM_SET_SIGNAL_MASK: %m");
+	}
+	sigwait(&signals, &got);
+	sigprocmask(SIG_UNBLOCK, &signals, NULL);
+}
+
 /* Of a template of the same shape, which is not the one it will be reset to. */
 static void shell_create(struct method_state *state)
 {
 	vm_spawn(state->shape_fd, state->parent, &state->shell);
+	shell_warm_up(&state->shell);
 }
 
 static void shell_setup(struct method_state *state)

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/utsname.h>
 
+#include "profile.h"
 #include "result.h"
 #include "util.h"
 
@@ -93,6 +94,7 @@ void result_series(const struct point *point, const char *per, const struct seri
 	result->rounds = series->nr - first;
 	series_summarize(series, first, &result->worked, &result->asleep);
 	result_say(result);
+	profile_report(result->worked.median, result->unit);
 }
 
 void result_value(const struct point *point, const char *unit, double value)
