@@ -12,21 +12,35 @@
 
 void children_add(struct vm *vm, struct child *child, uint64_t id, pid_t pid)
 {
-	struct child **at;
+	struct children *children = &vm->children;
 
 	child->id = id;
 	child->pid = pid;
 	child->next = NULL;
 	pthread_mutex_lock(&vm->lock);
-	for (at = &vm->children.list; *at; at = &(*at)->next)
-		;
-	*at = child;
+	if (children->last)
+		children->last->next = child;
+	else
+		children->list = child;
+	children->last = child;
 	pthread_mutex_unlock(&vm->lock);
+}
+
+/* Take the one behind @previous, NULL: the first, off the list. */
+static void children_free(struct children *children, struct child *previous)
+{
+	struct child **at = previous ? &previous->next : &children->list;
+	struct child *child = *at;
+
+	*at = child->next;
+	if (children->last == child)
+		children->last = previous;
+	free(child);
 }
 
 static void __children_reap(struct vm *vm)
 {
-	struct child **at, *child;
+	struct child *child, *next, *previous = NULL;
 	int status;
 
 	for (child = vm->children.list; child; child = child->next) {
@@ -39,13 +53,12 @@ static void __children_reap(struct vm *vm)
 		       child->status);
 		pthread_cond_broadcast(&vm->changed);
 	}
-	for (at = &vm->children.list; (child = *at);) {
-		if (child->pid || !child->forgotten) {
-			at = &child->next;
-			continue;
-		}
-		*at = child->next;
-		free(child);
+	for (child = vm->children.list; child; child = next) {
+		next = child->next;
+		if (child->pid || !child->forgotten)
+			previous = child;
+		else
+			children_free(&vm->children, previous);
 	}
 }
 
@@ -58,12 +71,8 @@ void children_reap(struct vm *vm)
 
 void children_forget(struct vm *vm)
 {
-	struct child *child;
-
-	while ((child = vm->children.list)) {
-		vm->children.list = child->next;
-		free(child);
-	}
+	/* To free them would be to copy the memory that they are in. */
+	vm->children = (struct children) {};
 }
 
 bool children_have_ended(struct vm *vm, uint64_t first, int *status)
@@ -104,20 +113,18 @@ void children_kill(struct vm *vm, uint64_t first)
 /* 0: it lives; -ECHILD: there is none. */
 static int64_t children_take(struct vm *vm, uint64_t id, int *status)
 {
-	struct child **at, *child;
+	struct child *child, *previous = NULL;
 	bool any = false;
 
-	for (at = &vm->children.list; *at; at = &(*at)->next) {
-		child = *at;
+	for (child = vm->children.list; child; previous = child, child = child->next) {
 		if (child->forgotten || (id && child->id != id))
 			continue;
 		any = true;
 		if (child->pid)
 			continue;
-		*at = child->next;
 		id = child->id;
 		*status = child->status;
-		free(child);
+		children_free(&vm->children, previous);
 		return id;
 	}
 	return any ? 0 : -ECHILD;

@@ -22,6 +22,7 @@ struct child {
 
 struct children {
 	struct child *list;	/* oldest first; under vm->lock */
+	struct child *last;
 };
 
 /* Takes @child over, which its caller allocated before the fork. */

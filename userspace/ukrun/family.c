@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Bytes of the lock file, held with POSIX record locks:
- *
- *	0 to --max-vms - 1	a slot each, one per living VM: the limit, and
- *				where in family_shared.vms it is
- *	LOCK_OUTPUT		held while a line is written
- *	LOCK_ID + id		held by VM id, so F_GETLK tells its pid
+ * Bytes of the memory file, held with POSIX record locks: number i, below --max-vms,
+ * by the living VM whose record is family_shared.vms[i], so that F_GETLK tells its
+ * pid. The kernel goes through all locks of a file for each new one; hence no more
+ * than these, and what is locked for each line of output is another file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +17,6 @@
 #include "log.h"
 #include "option.h"
 #include "vm.h"
-
-#define LOCK_OUTPUT	(1LL << 31)
-#define LOCK_ID		(1LL << 32)
 
 static void family_option_max_vms(struct vm *vm, const char *arg)
 {
@@ -47,27 +42,54 @@ DECLARE_OPTION(kill_children, {
 	.handle = family_option_kill_children,
 });
 
-static int family_lock(const struct vm *vm, int command, int type, off_t byte)
+static int family_lock(int fd, int command, int type, off_t byte)
 {
 	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
 	int ret;
 
 	do {
-		ret = fcntl(vm->family.lock_fd, command, &lock);
+		ret = fcntl(fd, command, &lock);
 	} while (ret && errno == EINTR);
 	return ret;
 }
 
-/* Pid of the other process that holds @byte, 0: none. */
-static pid_t family_holder(const struct vm *vm, off_t byte)
+/* Pid of the other process that has the slot, 0: none. */
+static pid_t family_holder(const struct vm *vm, uint32_t slot)
 {
 	struct flock lock = {
-		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1,
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1,
 	};
 
 	if (fcntl(vm->family.lock_fd, F_GETLK, &lock) || lock.l_type == F_UNLCK)
 		return 0;
 	return lock.l_pid;
+}
+
+/*
+ * The pid of VM @id, if it is another's and has the slot; 0: no. Who has just taken
+ * one has not written its own record yet.
+ */
+static pid_t family_pid(const struct vm *vm, uint32_t slot, uint64_t id)
+{
+	const struct family_vm *record = &vm->family.shared->vms[slot];
+	pid_t pid = record->id == id ? record->pid : 0;
+
+	return pid && pid == family_holder(vm, slot) ? pid : 0;
+}
+
+/* The slot that VM @id has, or had last; --max-vms: none. */
+static uint32_t family_find(const struct vm *vm, uint64_t id)
+{
+	uint32_t max = vm->config.max_vms;
+	uint32_t i, slot;
+
+	for (i = 0; id && i < max; i++) {
+		/* Where it has begun to look for one. */
+		slot = (id - 1 + i) % max;
+		if (vm->family.shared->vms[slot].id == id)
+			return slot;
+	}
+	return max;
 }
 
 size_t family_size(uint64_t max_vms)
@@ -88,6 +110,9 @@ void family_create(struct vm *vm)
 	if (family->shared == MAP_FAILED)
 		die_errno("memory shared with children");
 	family->shared->max_vms = vm->config.max_vms;
+	family->output_fd = memfd_create("ukrun output", MFD_CLOEXEC);
+	if (family->output_fd < 0)
+		die_errno("lock for the output of several VMs");
 	vm->id = family_new_id(vm);
 	if (family_join(vm))
 		die_errno("lock of VM 1");
@@ -95,14 +120,16 @@ void family_create(struct vm *vm)
 
 bool family_has_room(const struct vm *vm)
 {
+	const struct family_shared *shared = vm->family.shared;
 	uint32_t max = vm->config.max_vms;
-	/* No query tells of the caller's own slot, so one is always "free". */
-	unsigned int free = 0;
-	uint32_t i;
+	uint32_t i, slot;
 
 	for (i = 0; i < max; i++) {
 		/* Newer ids lie higher: start where nobody is likely to be. */
-		if (!family_holder(vm, (vm->family.shared->last_id + i) % max) && ++free == 2)
+		slot = (shared->last_id + i) % max;
+		/* No query tells of the caller's own. */
+		if (!shared->vms[slot].id ||
+		    (&shared->vms[slot] != vm->family.self && !family_holder(vm, slot)))
 			return true;
 	}
 	return false;
@@ -122,6 +149,7 @@ static void family_enrol(struct vm *vm, struct family_vm *self)
 {
 	vm->family.self = self;
 	self->id = 0;
+	self->pid = getpid();
 	self->parent_id = vm->parent_id;
 	self->started = identity_now();
 	self->forks = 0;
@@ -138,13 +166,11 @@ int family_join(struct vm *vm)
 
 	for (i = 0; i < max; i++) {
 		slot = (vm->id - 1 + i) % max;
-		if (!family_lock(vm, F_SETLK, F_WRLCK, slot))
+		if (!family_lock(vm->family.lock_fd, F_SETLK, F_WRLCK, slot))
 			break;
 	}
 	if (i == max)
 		return -EAGAIN;
-	if (family_lock(vm, F_SETLK, F_WRLCK, LOCK_ID + vm->id))
-		return -errno;
 	family_enrol(vm, &vm->family.shared->vms[slot]);
 	return 0;
 }
@@ -158,18 +184,22 @@ void family_touch_next(const struct vm *vm)
 
 bool family_is_alive(const struct vm *vm, uint64_t id)
 {
-	return id == vm->id || (id && id < INT64_MAX - LOCK_ID &&
-				family_holder(vm, LOCK_ID + id));
+	uint32_t slot;
+
+	if (id == vm->id)
+		return true;
+	slot = family_find(vm, id);
+	return slot < vm->config.max_vms && family_pid(vm, slot, id);
 }
 
 /*
  * A pid may be used again between asking for it and the signal. Ids are not:
- * when the lock still has the same holder after the pidfd was opened, the
+ * when the VM still has its slot, and the pid, after the pidfd was opened, the
  * pidfd is of that VM.
  */
-static int family_signal(const struct vm *vm, off_t byte, int signal)
+static int family_signal(const struct vm *vm, uint32_t slot, uint64_t id, int signal)
 {
-	pid_t pid = family_holder(vm, byte);
+	pid_t pid = family_pid(vm, slot, id);
 	int fd, ret;
 
 	if (!pid)
@@ -177,7 +207,7 @@ static int family_signal(const struct vm *vm, off_t byte, int signal)
 	fd = syscall(SYS_pidfd_open, pid, 0);
 	if (fd < 0)
 		return -errno;
-	ret = family_holder(vm, byte) == pid ? 0 : -ESRCH;
+	ret = family_pid(vm, slot, id) == pid ? 0 : -ESRCH;
 	if (!ret && syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0))
 		ret = -errno;
 	close(fd);
@@ -186,39 +216,40 @@ static int family_signal(const struct vm *vm, off_t byte, int signal)
 
 int family_kill(const struct vm *vm, uint64_t id)
 {
-	int signal = SIGKILL;
+	uint32_t slot;
 
 	if (id == vm->id) {
 		kill(getpid(), id == 1 ? SIGTERM : SIGKILL);
 		return 0;
 	}
-	if (!id || id >= INT64_MAX - LOCK_ID)
+	slot = family_find(vm, id);
+	if (slot == vm->config.max_vms)
 		return -ESRCH;
 	/* The first may have the terminal in raw mode: let it put that back. */
-	if (id == 1)
-		signal = SIGTERM;
-	return family_signal(vm, LOCK_ID + id, signal);
+	return family_signal(vm, slot, id, id == 1 ? SIGTERM : SIGKILL);
 }
 
 void family_kill_others(const struct vm *vm, int signal)
 {
+	const struct family_vm *vms = vm->family.shared->vms;
 	uint32_t i;
 
 	for (i = 0; i < vm->config.max_vms; i++)
-		family_signal(vm, i, signal);
+		if (vms[i].id)
+			family_signal(vm, i, vms[i].id, signal);
 }
 
 void family_lock_output(const struct vm *vm)
 {
-	family_lock(vm, F_SETLKW, F_WRLCK, LOCK_OUTPUT);
+	family_lock(vm->family.output_fd, F_SETLKW, F_WRLCK, 0);
 }
 
 bool family_try_lock_output(const struct vm *vm)
 {
-	return !family_lock(vm, F_SETLK, F_WRLCK, LOCK_OUTPUT);
+	return !family_lock(vm->family.output_fd, F_SETLK, F_WRLCK, 0);
 }
 
 void family_unlock_output(const struct vm *vm)
 {
-	family_lock(vm, F_SETLK, F_UNLCK, LOCK_OUTPUT);
+	family_lock(vm->family.output_fd, F_SETLK, F_UNLCK, 0);
 }

@@ -21,6 +21,7 @@ struct vm;
 /* What `ukrun ps` shows of a VM; left as it was when the VM has gone. */
 struct family_vm {
 	_Atomic uint64_t id;
+	_Atomic pid_t pid;
 	uint64_t parent_id;
 	uint64_t started;	/* CLOCK_BOOTTIME, ns */
 	_Atomic uint64_t forks;
@@ -30,7 +31,7 @@ struct family_vm {
 };
 
 /* The name of the memory file, and of the layout of struct family_shared. */
-#define FAMILY_FILE	"ukrun family 2"
+#define FAMILY_FILE	"ukrun family 3"
 
 struct family_shared {
 	uint64_t max_vms;
@@ -45,7 +46,9 @@ struct family_shared {
 struct family {
 	struct family_shared *shared;
 	struct family_vm *self;
-	int lock_fd;	/* closing any fd of this file drops all locks: never */
+	/* Closing any fd of these files drops all locks: never. */
+	int lock_fd;
+	int output_fd;
 };
 
 /* Bytes of a struct family_shared; where the record behind @max_vms others is. */
