@@ -487,6 +487,11 @@ u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu)
 	return READ_ONCE(vcpu->arch.cpuid_nent);
 }
 
+u32 kvmfork_vcpu_xsave_size(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.guest_fpu.uabi_size);
+}
+
 bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.hyperv);

@@ -110,6 +110,11 @@ u32 kvmfork_vcpu_count_cpuid(struct kvm_vcpu *vcpu);
  */
 bool kvmfork_vcpu_has_cpuid(struct kvm_vcpu *vcpu,
 			    const struct kvm_cpuid2 *cpuid);
+/*
+ * Bytes that KVM_GET_XSAVE2 writes; beyond struct kvm_xsave when the guest may use
+ * AMX. KVM_CAP_XSAVE2 says the same, for vCPUs that are made now.
+ */
+u32 kvmfork_vcpu_xsave_size(struct kvm_vcpu *vcpu);
 /* KVM keeps Hyper-V state for it. */
 bool kvmfork_vcpu_has_hyperv(struct kvm_vcpu *vcpu);
 /*

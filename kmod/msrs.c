@@ -78,18 +78,9 @@ static bool msr_has_value(struct kvmfork_target *target,
 static long msrs_keep_different(struct kvmfork_target *target,
 				struct kvm_msr_entry *entries, u32 nr)
 {
-	struct kvm_vcpu *vcpu = kvmfork_file_to_vcpu(target->file);
 	struct kvm_msr_entry *now;
 	u32 i, next = 0, kept = 0;
 	long found;
-	u64 value;
-
-	for (i = 0; i < nr; i++)
-		if (!kvmfork_vcpu_mtrr(vcpu, entries[i].index, &value) ||
-		    value != entries[i].data)
-			entries[kept++] = entries[i];
-	nr = kept;
-	kept = 0;
 
 	now = kmemdup(entries, nr * sizeof(*entries), GFP_KERNEL);
 	if (!now)
@@ -104,6 +95,21 @@ static long msrs_keep_different(struct kvmfork_target *target,
 	}
 	kfree(now);
 	return found < 0 ? found : kept;
+}
+
+/* The same for MTRRs, without asking KVM, from @saved to @entries. */
+static u32 mtrrs_keep_different(struct kvm_vcpu *vcpu,
+				struct kvm_msr_entry *entries,
+				const struct kvm_msr_entry *saved, u32 nr)
+{
+	u32 i, kept = 0;
+	u64 value;
+
+	for (i = 0; i < nr; i++)
+		if (!kvmfork_vcpu_mtrr(vcpu, saved[i].index, &value) ||
+		    value != saved[i].data)
+			entries[kept++] = saved[i];
+	return kept;
 }
 
 /*
@@ -191,9 +197,11 @@ static int msrs_load(struct kvmfork_target *target,
 	struct kvm_msr_entry *entries;
 	long ret;
 
-	entries = kmemdup((const void *)record->data, record->size, GFP_KERNEL);
+	entries = kmalloc_array(nr, sizeof(*entries), GFP_KERNEL);
 	if (!entries)
 		return -ENOMEM;
+	nr = mtrrs_keep_different(kvmfork_file_to_vcpu(target->file), entries,
+				  (const void *)record->data, nr);
 	ret = msrs_keep_different(target, entries, nr);
 	if (ret > 0) {
 		nr = ret;

@@ -64,12 +64,17 @@ static int nested_read_head(struct kvmfork_target *target,
 	return ret == -E2BIG ? 0 : ret;
 }
 
-/* How large it can be; 0: there is none. */
+/* How large it can be; 0: there is none. It is the same for all VMs of a host. */
 static int nested_size(struct file *vm_file)
 {
-	long size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION,
-				     KVM_CAP_NESTED_STATE);
+	static long known;
+	long size = READ_ONCE(known);
 
+	if (!size) {
+		size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION,
+					KVM_CAP_NESTED_STATE);
+		WRITE_ONCE(known, max(size, 0L));
+	}
 	if (size < (long)sizeof(struct kvm_nested_state))
 		return min(size, 0L);
 	return size > KVMFORK_SCRATCH_SIZE ? -E2BIG : size;

@@ -70,8 +70,9 @@ static int cpuid_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		return -ENOMEM;
 	cpuid = (void *)record->data;
 	cpuid->nent = nent;
-	ret = kvmfork_kvm_exchange(target->scratch, target->file,
-				   KVM_GET_CPUID2, cpuid, record->size);
+	ret = kvmfork_scratch_write(target->scratch, cpuid, sizeof(*cpuid));
+	ret = ret ?: kvmfork_kvm_get(target->scratch, target->file,
+				     KVM_GET_CPUID2, cpuid, record->size);
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_CPUID2", ret);
 	/* Another thread of the caller's can have written there. */
@@ -282,18 +283,14 @@ const struct kvmfork_record_type kvmfork_record_xsave = {
 	.check = xsave_check,
 };
 
-static int xsave_save(struct kvmfork_target *target, struct file *vm_file,
+static int xsave_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		      struct kvmfork_state *state)
 {
-	long size;
+	u32 size = max_t(u32, kvmfork_vcpu_xsave_size(vcpu),
+			 sizeof(struct kvm_xsave));
 
-	/* Larger than struct kvm_xsave when the guest may use AMX. */
-	size = kvmfork_kvm_call(vm_file, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
-	if (size < 0)
-		return size;
 	if (size > KVMFORK_SCRATCH_SIZE)
 		return -E2BIG;
-	size = max_t(long, size, sizeof(struct kvm_xsave));
 	return kvmfork_state_save_sized(target, state, &kvmfork_record_xsave,
 					size);
 }
@@ -478,7 +475,7 @@ int kvmfork_vcpu_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 	ret = ret ?: kvmfork_msrs_save_vmx(target, state);
 	ret = ret ?: kvmfork_nested_save(target, vm_file, state);
 	ret = ret ?: xcrs_save(target, state);
-	ret = ret ?: xsave_save(target, vm_file, state);
+	ret = ret ?: xsave_save(target, vcpu, state);
 	ret = ret ?: kvmfork_state_save_pair(target, state, &kvmfork_record_debugregs);
 	/* The timer mode is in the LAPIC, the TSC deadline among the MSRs. */
 	if (!ret && kvmfork_vcpu_has_lapic(vcpu))
