@@ -43,7 +43,8 @@ long kvmfork_kvm_call(struct file *file, unsigned int cmd, unsigned long arg);
 
 /*
  * Calls with a struct of @size bytes at @data: given to KVM, taken from it, or
- * both. KVM's return value, which is -EFAULT when the scratch memory went away.
+ * both. KVM's return value, which is -EFAULT when the scratch memory went away;
+ * or -ENOMEM or -E2BIG, from kvmfork_scratch_fill().
  */
 long kvmfork_kvm_set(struct kvmfork_scratch *scratch, struct file *file,
 		     unsigned int cmd, const void *data, size_t size);

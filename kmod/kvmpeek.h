@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What KVM's user ABI has no getter for, read from struct kvm: which slots,
- * vCPUs and interrupt routes a VM has, and what was enabled on it. Only the
- * files behind this header, and ud.c, look into KVM's structures.
+ * What KVM's user ABI has no getter for, or a slow one for what hardly ever changes,
+ * read from struct kvm: which slots, vCPUs and interrupt routes a VM has, and what was
+ * enabled on it; machine-check banks and MTRRs. Only the files behind this header look
+ * for state in KVM's structures.
  */
 #ifndef KVMFORK_KVMPEEK_H
 #define KVMFORK_KVMPEEK_H

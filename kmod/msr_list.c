@@ -74,13 +74,14 @@ static bool is_listed(u32 index)
 	return false;
 }
 
-static bool is_readable(struct kvmfork_scratch *scratch, struct file *vcpu,
+/* 1: yes, 0: no, or an error. */
+static long is_readable(struct kvmfork_scratch *scratch, struct file *vcpu,
 			struct kvm_msrs *one, u32 index)
 {
 	one->nmsrs = 1;
 	one->entries[0].index = index;
 	return kvmfork_kvm_exchange(scratch, vcpu, KVM_GET_MSRS, one,
-				    struct_size(one, entries, 1)) == 1;
+				    struct_size(one, entries, 1));
 }
 
 /* All that there are on this host, whatever the guest's CPUID. */
@@ -88,19 +89,23 @@ static int collect(struct kvmfork_scratch *scratch, struct file *vcpu, u32 *all)
 {
 	u32 i, nr = kvmfork_msr_list->nmsrs;
 	struct kvm_msrs *one;
+	long ret = 0;
 
 	one = kzalloc(struct_size(one, entries, 1), GFP_KERNEL);
 	if (!one)
 		return -ENOMEM;
 	memcpy(all, kvmfork_msr_list->indices, nr * sizeof(*all));
-	for (i = 0; i < ARRAY_SIZE(unlisted); i++)
-		if (!is_listed(unlisted[i]) &&
-		    is_readable(scratch, vcpu, one, unlisted[i]))
+	for (i = 0; ret >= 0 && i < ARRAY_SIZE(unlisted); i++) {
+		if (is_listed(unlisted[i]))
+			continue;
+		ret = is_readable(scratch, vcpu, one, unlisted[i]);
+		if (ret == 1)
 			all[nr++] = unlisted[i];
+	}
 	for (i = 0; i < NR_VAR_MTRRS; i++)
 		all[nr++] = MTRRphysBase_MSR(0) + i;
 	kfree(one);
-	return nr;
+	return ret < 0 ? ret : nr;
 }
 
 /* Within a class they keep their order. */

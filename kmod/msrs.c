@@ -316,7 +316,7 @@ static u32 mtrrs_read(struct kvm_vcpu *vcpu, struct kvm_msr_entry *entries)
 	u64 value = 0;
 
 	for (i = 0; i < nr; i++) {
-		kvmfork_vcpu_mtrr(vcpu, entries[i].index, &value);
+		WARN_ON_ONCE(!kvmfork_vcpu_mtrr(vcpu, entries[i].index, &value));
 		entries[i].data = value;
 	}
 	return nr;

@@ -96,6 +96,9 @@ static int area_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct kvmfork_scratch_area *area = file->private_data;
 
+	/* remap_file_pages() would show other pages at the same address. */
+	if (vma->vm_pgoff || vma_pages(vma) != NR_PAGES)
+		return -EINVAL;
 	compat_vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &area_vm_ops;
 	spin_lock(&areas_lock);

@@ -5,8 +5,9 @@
  *
  * Mapping and unmapping it costs as much as ten calls, more with every VM of the
  * process, as each is told. So one mapping per address space stays while it has
- * attached VMs. It is not inherited by fork(). The process can unmap it: a call
- * that is under way then fails, or believes what was there before, to the
+ * attached VMs. It is not inherited by fork(). The process can unmap it, and put
+ * something else there: a call that is under way then fails, or KVM takes what is there
+ * for its arguments and the module what was there before for KVM's answer, to the
  * process's own harm; the next maps it again.
  */
 #ifndef KVMFORK_SCRATCH_H

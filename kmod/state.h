@@ -23,7 +23,7 @@ struct kvmfork_target {
 	struct kvmfork_report *report;
 	const char *name;		/* "VM" or "vCPU" */
 	u32 id;				/* of a vCPU */
-	bool is_new;			/* nothing has been loaded before */
+	bool is_new;			/* made for this load, has never run */
 };
 
 struct kvmfork_record;
@@ -134,8 +134,8 @@ int kvmfork_vcpu_calm(struct kvmfork_target *target, struct file *vm_file);
 int kvmfork_msrs_calm(struct kvmfork_target *target);
 
 /*
- * msrs.c: write the MSRs of @entries, which come back in another order. 0, or an
- * error, reported.
+ * msrs.c: write the MSRs of @entries, which come back in another order. 0, -ENOMEM,
+ * or what KVM did not take, reported.
  */
 int kvmfork_msrs_write(struct kvmfork_target *target,
 		       struct kvm_msr_entry *entries, u32 nr);

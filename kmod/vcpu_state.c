@@ -70,9 +70,8 @@ static int cpuid_save(struct kvmfork_target *target, struct kvm_vcpu *vcpu,
 		return -ENOMEM;
 	cpuid = (void *)record->data;
 	cpuid->nent = nent;
-	ret = kvmfork_scratch_write(target->scratch, cpuid, sizeof(*cpuid));
-	ret = ret ?: kvmfork_kvm_get(target->scratch, target->file,
-				     KVM_GET_CPUID2, cpuid, record->size);
+	ret = kvmfork_kvm_exchange(target->scratch, target->file,
+				   KVM_GET_CPUID2, cpuid, record->size);
 	if (ret < 0)
 		return kvmfork_target_report(target, "KVM_GET_CPUID2", ret);
 	/* Another thread of the caller's can have written there. */
@@ -206,18 +205,20 @@ static int xcrs_save(struct kvmfork_target *target, struct kvmfork_state *state)
 /*
  * Registers that XSTATE_BV says are in their initial state: KVM leaves MXCSR as
  * it was, and shows old contents by KVM_GET_FPU. So they are first set to what
- * the image has for them, which is that state. A new vCPU is in it.
+ * the image has for them, which is that state. A new vCPU is in it, unless it may use
+ * AMX: KVM_SET_CPUID2 gave it larger memory for its registers, all zeroes.
  */
 static int xsave_load(struct kvmfork_target *target,
 		      const struct kvmfork_record *record)
 {
 	const u64 legacy = XFEATURE_MASK_FPSSE;
 	const struct xregs_state *saved = (const void *)record->data;
+	bool is_initial = target->is_new && record->size <= sizeof(struct kvm_xsave);
 	struct xregs_state *full;
 	long ret = 0;
 
 	/* On a host without XSAVE there is no header either. */
-	if (!target->is_new && boot_cpu_has(X86_FEATURE_XSAVE) &&
+	if (!is_initial && boot_cpu_has(X86_FEATURE_XSAVE) &&
 	    (saved->header.xfeatures & legacy) != legacy) {
 		full = kmemdup(record->data, record->size, GFP_KERNEL_ACCOUNT);
 		if (!full)

@@ -113,7 +113,11 @@ static inline bool compat_kvm_mtrr(struct kvm_vcpu *vcpu, u32 index, u64 *value)
 #else
 		*value = index % 2 ? READ_ONCE(mtrr->var_ranges[index / 2].mask) :
 				     READ_ONCE(mtrr->var_ranges[index / 2].base);
-		*value &= GENMASK_ULL(vcpu->arch.maxphyaddr - 1, 0);
+		/* Any number of bits that user space has put into CPUID. */
+		if (!vcpu->arch.maxphyaddr)
+			*value = 0;
+		else if (vcpu->arch.maxphyaddr < 64)
+			*value &= BIT_ULL(vcpu->arch.maxphyaddr) - 1;
 #endif
 		return true;
 	case MSR_MTRRfix64K_00000:

@@ -26,18 +26,26 @@ struct symbol {
 	unsigned long seen;
 };
 
-/* Layout of a sample: perf_event_open(2), PERF_RECORD_SAMPLE. */
-struct ip_sample {
+/* perf_event_open(2): PERF_RECORD_SAMPLE, with what is asked for; PERF_RECORD_LOST. */
+struct record {
 	struct perf_event_header header;
-	uint64_t ip;
-	uint32_t pid, tid;
+	union {
+		struct {
+			uint64_t ip;
+			uint32_t pid, tid;
+		};
+		struct {
+			uint64_t id;
+			uint64_t lost;
+		};
+	};
 };
 
 static int event = -1;
 static struct perf_event_mmap_page *ring;
 static struct symbol *symbols;		/* by rising address; [0] is user space */
 static size_t nr_symbols;
-static unsigned long nr_seen, nr_idle, nr_lost;
+static unsigned long nr_seen, nr_lost;
 
 static int by_address(const void *a, const void *b)
 {
@@ -114,18 +122,15 @@ static struct symbol *find(uint64_t address)
 	return &symbols[low];
 }
 
-static void look_at(const struct ip_sample *sample)
+/* Nothing of what the idle task does is work. */
+static void look_at(const struct record *record)
 {
-	if (sample->header.type == PERF_RECORD_LOST)
-		nr_lost++;
-	if (sample->header.type != PERF_RECORD_SAMPLE)
+	if (record->header.type == PERF_RECORD_LOST)
+		nr_lost += record->lost;
+	if (record->header.type != PERF_RECORD_SAMPLE || !record->pid)
 		return;
-	if (!sample->pid) {
-		nr_idle++;
-		return;
-	}
 	nr_seen++;
-	find(sample->ip)->seen++;
+	find(record->ip)->seen++;
 }
 
 /* A record may go over the end of the ring. */
@@ -137,15 +142,12 @@ static void drain(void)
 	uint64_t tail = ring->data_tail;
 
 	while (tail < head) {
-		union {
-			struct ip_sample sample;
-			char bytes[sizeof(struct ip_sample)];
-		} record = { };
+		struct record record;
 
 		for (size_t i = 0; i < sizeof(record); i++)
-			record.bytes[i] = data[(tail + i) % size];
-		look_at(&record.sample);
-		tail += record.sample.header.size;
+			((char *)&record)[i] = data[(tail + i) % size];
+		look_at(&record);
+		tail += record.header.size;
 	}
 	__atomic_store_n(&ring->data_tail, tail, __ATOMIC_RELEASE);
 }
@@ -169,7 +171,6 @@ void profile_forget(void)
 	for (size_t i = 0; i < nr_symbols; i++)
 		symbols[i].seen = 0;
 	nr_seen = 0;
-	nr_idle = 0;
 	nr_lost = 0;
 }
 

@@ -82,6 +82,8 @@ TEST_F(scratch, only_as_a_whole)
 				     MREMAP_MAYMOVE));
 	EXPECT_EQ(MAP_FAILED, mremap(place, self->place.size, self->place.size,
 				     MREMAP_MAYMOVE | MREMAP_FIXED, place - (16UL << 20)));
+	/* The same address, and other pages. */
+	EXPECT_EQ(-1, remap_file_pages(place, self->place.size, 0, 1, 0));
 	close(vm_freeze(&self->vm));
 	EXPECT_EQ(place, scratch_find().start);
 	EXPECT_EQ(1, scratch_find().nr);

@@ -217,6 +217,32 @@ TEST(each_mtrr)
 	vm_close(&vm);
 }
 
+/*
+ * KVM takes any number of address bits, and reads what lies beyond them as zero. Fewer
+ * than for the APIC, and it does not let registers be set.
+ */
+TEST(mtrr_and_address_bits)
+{
+	static const uint8_t bits[] = { 33, 36, 63, 64, 255 };
+
+	for (size_t i = 0; i < ARRAY_LENGTH(bits); i++) {
+		struct vcpu_cpuid cpuid;
+		struct vm vm, child;
+
+		vm_create_default(&vm, VM_IRQCHIP_KERNEL, 1);
+		ASSERT_EQ(0, vcpu_get_cpuid(&vm.vcpus[0], &cpuid));
+		for (unsigned int j = 0; j < cpuid.head.nent; j++)
+			if (cpuid.entries[j].function == 0x80000008)
+				cpuid.entries[j].eax = bits[i];
+		ASSERT_EQ(0, xioctl(vm.vcpus[0].fd, KVM_SET_CPUID2, &cpuid));
+		ASSERT_EQ(0, __vcpu_set_msr(&vm.vcpus[0], 0x201, 0));
+		vm_fork(&vm, &child);
+		EXPECT_EQ(0, vcpu_get_msr(&child.vcpus[0], 0x201)) TH_LOG("%u bits", bits[i]);
+		vm_close(&child);
+		vm_close(&vm);
+	}
+}
+
 #define MCG_CAP		0x179
 #define MCG_STATUS	0x17a
 #define MCG_CTL		0x17b

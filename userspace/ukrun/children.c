@@ -71,7 +71,7 @@ void children_reap(struct vm *vm)
 
 void children_forget(struct vm *vm)
 {
-	/* To free them would be to copy the memory that they are in. */
+	/* Not freed: to write into them would copy the memory that they are in. */
 	vm->children = (struct children) {};
 }
 

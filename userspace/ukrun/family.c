@@ -67,26 +67,31 @@ static pid_t family_holder(const struct vm *vm, uint32_t slot)
 
 /*
  * The pid of VM @id, if it is another's and has the slot; 0: no. Who has just taken
- * one has not written its own record yet.
+ * one has not written its own record yet, so what is there is a dead VM's.
  */
 static pid_t family_pid(const struct vm *vm, uint32_t slot, uint64_t id)
 {
 	const struct family_vm *record = &vm->family.shared->vms[slot];
 	pid_t pid = record->id == id ? record->pid : 0;
 
-	return pid && pid == family_holder(vm, slot) ? pid : 0;
+	return pid && pid == family_holder(vm, slot) && record->id == id ? pid : 0;
 }
 
-/* The slot that VM @id has, or had last; --max-vms: none. */
+/* The slot of VM @id, which lives and is another's; --max-vms: there is none. */
 static uint32_t family_find(const struct vm *vm, uint64_t id)
 {
+	const struct family_shared *shared = vm->family.shared;
 	uint32_t max = vm->config.max_vms;
-	uint32_t i, slot;
+	/* No more slots have been in use than there were ids. */
+	uint64_t i, used = shared->last_id < max ? shared->last_id : max;
+	uint32_t slot;
 
-	for (i = 0; id && i < max; i++) {
+	if (!id || id > shared->last_id)
+		return max;
+	for (i = 0; i < used; i++) {
 		/* Where it has begun to look for one. */
 		slot = (id - 1 + i) % max;
-		if (vm->family.shared->vms[slot].id == id)
+		if (shared->vms[slot].id == id && family_pid(vm, slot, id))
 			return slot;
 	}
 	return max;
@@ -184,22 +189,29 @@ void family_touch_next(const struct vm *vm)
 
 bool family_is_alive(const struct vm *vm, uint64_t id)
 {
-	uint32_t slot;
+	return id == vm->id || family_find(vm, id) < vm->config.max_vms;
+}
 
-	if (id == vm->id)
-		return true;
-	slot = family_find(vm, id);
-	return slot < vm->config.max_vms && family_pid(vm, slot, id);
+const struct family_vm *family_at(const struct vm *vm, uint32_t slot)
+{
+	const struct family_vm *record = &vm->family.shared->vms[slot];
+
+	return record == vm->family.self || family_pid(vm, slot, record->id) ? record : NULL;
+}
+
+/* @id 0: whoever has the slot. */
+static pid_t family_target(const struct vm *vm, uint32_t slot, uint64_t id)
+{
+	return id ? family_pid(vm, slot, id) : family_holder(vm, slot);
 }
 
 /*
- * A pid may be used again between asking for it and the signal. Ids are not:
- * when the VM still has its slot, and the pid, after the pidfd was opened, the
- * pidfd is of that VM.
+ * A pid may be used again between asking for it and the signal. When the slot is
+ * still that process's after the pidfd was opened, the pidfd is of a VM.
  */
 static int family_signal(const struct vm *vm, uint32_t slot, uint64_t id, int signal)
 {
-	pid_t pid = family_pid(vm, slot, id);
+	pid_t pid = family_target(vm, slot, id);
 	int fd, ret;
 
 	if (!pid)
@@ -207,7 +219,7 @@ static int family_signal(const struct vm *vm, uint32_t slot, uint64_t id, int si
 	fd = syscall(SYS_pidfd_open, pid, 0);
 	if (fd < 0)
 		return -errno;
-	ret = family_pid(vm, slot, id) == pid ? 0 : -ESRCH;
+	ret = family_target(vm, slot, id) == pid ? 0 : -ESRCH;
 	if (!ret && syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0))
 		ret = -errno;
 	close(fd);
@@ -231,12 +243,10 @@ int family_kill(const struct vm *vm, uint64_t id)
 
 void family_kill_others(const struct vm *vm, int signal)
 {
-	const struct family_vm *vms = vm->family.shared->vms;
 	uint32_t i;
 
 	for (i = 0; i < vm->config.max_vms; i++)
-		if (vms[i].id)
-			family_signal(vm, i, vms[i].id, signal);
+		family_signal(vm, i, 0, signal);
 }
 
 void family_lock_output(const struct vm *vm)

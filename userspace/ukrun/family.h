@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * All VMs that come from one ukrun. What they share is one memory file, its
- * content and the locks on it; a lock belongs to a process and goes with it,
- * however it dies, so who is alive needs no book-keeping.
+ * All VMs that come from one ukrun. What they share is a memory file, its content
+ * and the locks on it. A lock belongs to a process and goes with it, however it dies,
+ * so what VMs that have died leave behind is known for that.
  */
 #ifndef UKRUN_FAMILY_H
 #define UKRUN_FAMILY_H
@@ -18,7 +18,10 @@ struct vm;
 /* The greatest --max-vms. */
 #define MAX_VMS_LIMIT	(1 << 20)
 
-/* What `ukrun ps` shows of a VM; left as it was when the VM has gone. */
+/*
+ * What a VM says of itself: `ukrun ps` shows it, and others find it by @id. Left as it
+ * was when the VM has gone.
+ */
 struct family_vm {
 	_Atomic uint64_t id;
 	_Atomic pid_t pid;
@@ -71,6 +74,9 @@ int family_join(struct vm *vm);
 void family_touch_next(const struct vm *vm);
 
 bool family_is_alive(const struct vm *vm, uint64_t id);
+
+/* The VM that has the slot, NULL: none. */
+const struct family_vm *family_at(const struct vm *vm, uint32_t slot);
 
 /* 0 or -ESRCH. */
 int family_kill(const struct vm *vm, uint64_t id);

@@ -126,8 +126,8 @@ static struct json_object *commands_tree(struct vm *vm, struct qmp_error *error)
 
 	(void)error;
 	for (i = 0; i < vm->config.max_vms; i++) {
-		member = &vm->family.shared->vms[i];
-		if (!member->id || !family_is_alive(vm, member->id))
+		member = family_at(vm, i);
+		if (!member)
 			continue;
 		entry = json_object_new_object();
 		commands_add(entry, "id", member->id);
