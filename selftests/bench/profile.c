@@ -16,7 +16,7 @@
 /* No multiple of anything, so that no place in a loop is preferred. In ns. */
 #define PERIOD		10007
 #define RING_PAGES	1024	/* a power of 2, and one more */
-#define LINES		25
+#define LINES		40
 #define SYMBOLS_MAX	400000
 #define NAME_LENGTH	64
 
@@ -174,6 +174,33 @@ void profile_forget(void)
 	nr_lost = 0;
 }
 
+/* How it is shared out: the modules that this is about, and all else. */
+static void report_modules(double total)
+{
+	static const char *const modules[] = {
+		" [kvm]", " [kvm_amd]", " [kvm_intel]", " [kvmfork]",
+	};
+	unsigned long seen[ARRAY_LENGTH(modules)] = { }, user = symbols[0].seen, other = 0;
+
+	for (size_t i = 1; i < nr_symbols; i++) {
+		const char *module = strchr(symbols[i].name, ' ');
+		size_t j = 0;
+
+		while (module && j < ARRAY_LENGTH(modules) && strcmp(module, modules[j]))
+			j++;
+		if (module && j < ARRAY_LENGTH(modules))
+			seen[j] += symbols[i].seen;
+		else
+			other += symbols[i].seen;
+	}
+	fprintf(stderr, "  kernel %.2f, user space %.2f", total * other / nr_seen,
+		total * user / nr_seen);
+	for (size_t j = 0; j < ARRAY_LENGTH(modules); j++)
+		if (seen[j])
+			fprintf(stderr, ",%s %.2f", modules[j], total * seen[j] / nr_seen);
+	fprintf(stderr, "\n");
+}
+
 void profile_report(double total, const char *unit)
 {
 	struct symbol **sorted;
@@ -186,6 +213,7 @@ void profile_report(double total, const char *unit)
 		sorted[i] = &symbols[i];
 	qsort(sorted, nr_symbols, sizeof(*sorted), by_seen);
 	fprintf(stderr, "  %lu looks, %lu lost; of %.4g %s:\n", nr_seen, nr_lost, total, unit);
+	report_modules(total);
 	for (int i = 0; i < LINES && sorted[i]->seen; i++)
 		fprintf(stderr, "  %9.2f  %s\n", total * sorted[i]->seen / nr_seen, sorted[i]->name);
 	free(sorted);
