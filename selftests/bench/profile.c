@@ -42,6 +42,7 @@ struct record {
 };
 
 static int event = -1;
+static pid_t owner;			/* forked processes do not have the ring */
 static struct perf_event_mmap_page *ring;
 static struct symbol *symbols;		/* by rising address; [0] is user space */
 static size_t nr_symbols;
@@ -99,6 +100,7 @@ void profile_open(void)
 	};
 
 	TEST_REQUIRE(sysconf(_SC_NPROCESSORS_ONLN) == 1, "a profile wants a machine with one CPU");
+	owner = getpid();
 	event = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
 	TEST_REQUIRE(event >= 0, "perf_event_open: %m");
 	ring = mmap(NULL, (RING_PAGES + 1) * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, event,
@@ -163,11 +165,14 @@ void profile_stop(void)
 	if (event < 0)
 		return;
 	ioctl(event, PERF_EVENT_IOC_DISABLE, 0);
-	drain();
+	if (getpid() == owner)
+		drain();
 }
 
 void profile_forget(void)
 {
+	if (event >= 0)
+		drain();
 	for (size_t i = 0; i < nr_symbols; i++)
 		symbols[i].seen = 0;
 	nr_seen = 0;
@@ -205,7 +210,10 @@ void profile_report(double total, const char *unit)
 {
 	struct symbol **sorted;
 
-	if (event < 0 || !nr_seen)
+	if (event < 0)
+		return;
+	drain();
+	if (!nr_seen)
 		return;
 	sorted = calloc(nr_symbols, sizeof(struct symbol *));
 	TEST_REQUIRE(sorted, "no memory to sort symbols");
