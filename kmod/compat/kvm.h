@@ -88,29 +88,27 @@ static inline bool compat_kvm_is_xen(struct kvm *kvm)
 }
 
 /*
- * A memory type range register of a vCPU; false: @index is none. 6.11: variable
- * ranges no longer have the guest's reserved address bits set, and each register
- * is one of its own.
+ * A memory type range register of a vCPU; false: @index is none. Between 6.1 and
+ * 6.12 the bytes of fixed ranges became a register each, and variable ranges lost the
+ * guest's reserved address bits that were set there.
  */
 static inline bool compat_kvm_mtrr(struct kvm_vcpu *vcpu, u32 index, u64 *value)
 {
 	const struct kvm_mtrr *mtrr = &vcpu->arch.mtrr_state;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
-	const u64 *fixed_64k = &mtrr->fixed_64k;
-	const u64 *fixed_16k = mtrr->fixed_16k;
-	const u64 *fixed_4k = mtrr->fixed_4k;
-#else
+#ifdef KVM_NR_FIXED_MTRR_REGION
 	const u64 *fixed_64k = (const u64 *)mtrr->fixed_ranges;
 	const u64 *fixed_16k = fixed_64k + 1;
 	const u64 *fixed_4k = fixed_16k + 2;
+#else
+	const u64 *fixed_64k = &mtrr->fixed_64k;
+	const u64 *fixed_16k = mtrr->fixed_16k;
+	const u64 *fixed_4k = mtrr->fixed_4k;
 #endif
 
 	switch (index) {
 	case MTRRphysBase_MSR(0) ... MTRRphysMask_MSR(KVM_NR_VAR_MTRR - 1):
 		index -= MTRRphysBase_MSR(0);
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
-		*value = READ_ONCE(mtrr->var[index]);
-#else
+#ifdef KVM_NR_FIXED_MTRR_REGION
 		*value = index % 2 ? READ_ONCE(mtrr->var_ranges[index / 2].mask) :
 				     READ_ONCE(mtrr->var_ranges[index / 2].base);
 		/* Any number of bits that user space has put into CPUID. */
@@ -118,6 +116,8 @@ static inline bool compat_kvm_mtrr(struct kvm_vcpu *vcpu, u32 index, u64 *value)
 			*value = 0;
 		else if (vcpu->arch.maxphyaddr < 64)
 			*value &= BIT_ULL(vcpu->arch.maxphyaddr) - 1;
+#else
+		*value = READ_ONCE(mtrr->var[index]);
 #endif
 		return true;
 	case MSR_MTRRfix64K_00000:
