@@ -163,6 +163,5 @@ void measure_calibrate(void)
 	series_summarize(series, 0, &worked, &asleep);
 	empty.worked = worked.median;
 	empty.asleep = asleep.median;
-	profile_forget();
 	series_destroy(series);
 }
